@@ -1,0 +1,177 @@
+"""`Motion`: the one type that travels through lmm."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lmm.core.errors import MotionError
+from lmm.core.skeleton import Skeleton
+
+Array = NDArray[Any]
+Space = Literal["image", "world", "body"]
+
+# What a sample of `Motion.flags` is. RECORDED includes exact midpoints of recorded joints.
+RECORDED, INTERPOLATED, SYNTHESISED, REMOVED, MISSING = range(5)
+FLAG_NAMES = ("recorded", "interpolated", "synthesised", "removed", "missing")
+
+MAX_FRAMES = 2_000_000
+MAX_JOINTS = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """One person (or one set of markers), one take, one frame rate. Arrays are read-only.
+
+    positions   float32 (T, J, D), D = 2 or 3, NaN where missing (all coordinates of a joint or none)
+    confidence  float32 (T, J) in [0, 1], 0 where missing
+    fps         frames per second, > 0; the nominal rate if `times` is given
+    skeleton    the J joints
+    space       ``image``: pixels, origin top left, y down · ``world``: metres, right-handed, y up ·
+                ``body``: normalised, y up
+    size        image width and height in pixels, when known
+    times       float64 (T,) seconds, increasing, only where the source's clock is irregular
+    start_s     time of the first frame in the source's clock, seconds
+    flags       uint8 (T, J), one of RECORDED, INTERPOLATED, SYNTHESISED, REMOVED, MISSING
+    samples     float32 (S, T, J, D) or None: the draws of a forecast; `positions` is the first
+    context     the motion that a forecast continues, or None
+    meta        plain JSON values: source, format, subject, trial, person, camera, licence, captions, notes ...
+
+    Raises MotionError if shapes disagree, there are no frames or joints, or numbers are infinite.
+    """
+
+    positions: Array
+    confidence: Array
+    fps: float
+    skeleton: Skeleton
+    space: Space
+    size: tuple[int, int] | None = None
+    times: Array | None = None
+    start_s: float = 0.0
+    flags: Array | None = None
+    samples: Array | None = None
+    context: Motion | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        p = np.array(self.positions, dtype=np.float32)
+        if p.ndim != 3 or p.shape[2] not in (2, 3) or 0 in p.shape:
+            raise MotionError(f"positions must be (frames, joints, 2 or 3) and not empty, got shape {p.shape}.")
+        if p.shape[0] > MAX_FRAMES or p.shape[1] > MAX_JOINTS:
+            raise MotionError(f"{p.shape[0]} frames of {p.shape[1]} joints: over {MAX_FRAMES} frames or {MAX_JOINTS} joints.")
+        if p.shape[1] != self.skeleton.num_joints:
+            raise MotionError(f"{p.shape[1]} joints, but skeleton {self.skeleton.name} has {self.skeleton.num_joints}.")
+        if self.space not in ("image", "world", "body"):
+            raise MotionError(f"space must be image, world or body, got {self.space!r}.")
+        if not (np.isfinite(self.fps) and 0 < self.fps <= 100_000):
+            raise MotionError(f"the frame rate must be between 0 and 100000 frames per second, got {self.fps}.")
+        if np.isinf(p).any():
+            raise MotionError("positions hold infinite numbers.")
+        c = np.array(self.confidence, dtype=np.float32)
+        if c.shape != p.shape[:2]:
+            raise MotionError(f"confidence must have shape {p.shape[:2]}, got {c.shape}.")
+        missing = np.isnan(p).any(axis=2) | ~(c > 0)
+        p[missing] = np.nan
+        c[missing] = 0
+        if (c > 1).any():
+            raise MotionError(f"confidence must lie in [0, 1], got {float(c.max()):.3g}.")
+        f = np.zeros(p.shape[:2], np.uint8) if self.flags is None else np.array(self.flags, dtype=np.uint8)
+        if f.shape != p.shape[:2]:
+            raise MotionError(f"flags must have shape {p.shape[:2]}, got {f.shape}.")
+        f[missing & (f != REMOVED)] = MISSING
+        for name, value in (("positions", p), ("confidence", c), ("flags", f)):
+            value.flags.writeable = False
+            object.__setattr__(self, name, value)
+        if self.times is not None:
+            t = np.array(self.times, dtype=np.float64)
+            if t.shape != p.shape[:1] or not np.isfinite(t).all() or (np.diff(t) <= 0).any():
+                raise MotionError("times must be one increasing finite number per frame.")
+            t.flags.writeable = False
+            object.__setattr__(self, "times", t)
+        if self.samples is not None:
+            s = np.array(self.samples, dtype=np.float32)
+            if s.shape[1:] != p.shape or s.ndim != 4:
+                raise MotionError(f"samples must have shape (samples, {', '.join(map(str, p.shape))}), got {s.shape}.")
+            s.flags.writeable = False
+            object.__setattr__(self, "samples", s)
+        object.__setattr__(self, "fps", float(self.fps))
+        object.__setattr__(self, "start_s", float(self.start_s))
+
+    @property
+    def num_frames(self) -> int:
+        return int(self.positions.shape[0])
+
+    @property
+    def num_dims(self) -> int:
+        return int(self.positions.shape[2])
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds: frames / fps, or the span of `times` plus one frame."""
+        if self.times is None:
+            return self.num_frames / self.fps
+        return float(self.times[-1] - self.times[0]) + 1 / self.fps
+
+    @property
+    def clock(self) -> Array:
+        """float64 (T,) seconds of each frame: `times`, or start_s + frame / fps."""
+        if self.times is not None:
+            return self.times
+        return self.start_s + np.arange(self.num_frames) / self.fps
+
+    @property
+    def observed(self) -> Array:
+        """bool (T, J): True where the joint has a position."""
+        return np.asarray(self.confidence > 0)
+
+    @property
+    def missing_fraction(self) -> float:
+        return float(1 - self.observed.mean())
+
+    def joint(self, name: str) -> Array:
+        """Return one joint's positions, (T, D). Raises MotionError on an unknown name."""
+        if name not in self.skeleton.index:
+            raise MotionError(f"skeleton {self.skeleton.name} has no joint {name!r}; it has {', '.join(self.skeleton.joints)}.")
+        return np.asarray(self.positions[:, self.skeleton.index[name]])
+
+    def replace(self, **changes: Any) -> Motion:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def crop(self, start: int, stop: int) -> Motion:
+        """Return frames [start, stop) with their time stamps."""
+        if not 0 <= start < stop <= self.num_frames:
+            raise MotionError(f"cannot take frames {start} to {stop} of {self.num_frames}.")
+        cut = slice(start, stop)
+        return self.replace(
+            positions=self.positions[cut],
+            confidence=self.confidence[cut],
+            flags=None if self.flags is None else self.flags[cut],
+            times=None if self.times is None else self.times[cut],
+            samples=None if self.samples is None else self.samples[:, cut],
+            start_s=float(self.clock[start]),
+        )
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write the motion in the format that the extension of `path` names; return the files written.
+
+        Raises InputError if no writer has the extension, or the format cannot hold this motion.
+        """
+        from lmm.core.registry import writer_for
+
+        return writer_for(Path(path))(self, Path(path))
+
+
+def make_motion(
+    positions: ArrayLike, fps: float, skeleton: Skeleton, space: Space, confidence: ArrayLike | None = None, **fields: Any
+) -> Motion:
+    """Build a Motion; confidence defaults to 1 where every coordinate is a number, else 0."""
+    p = np.asarray(positions, dtype=np.float32)
+    if confidence is None:
+        confidence = np.isfinite(p).all(axis=-1).astype(np.float32)
+    return Motion(p, np.asarray(confidence), fps, skeleton, space, **fields)

@@ -1,0 +1,66 @@
+"""The skeleton type: named joints, their parents, and which joints are left/right partners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from lmm.core.errors import MotionError
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Named joints in a fixed order.
+
+    `parents[j]` is the index of joint j's parent, or -1 for a root (or a marker, which has none); a parent comes
+    before or after its child, but the graph has no cycle. `pairs` holds (right, left) joint names. `table` names the
+    correspondence table (``lmm.skeletons``) that converts this skeleton to BODY_25; it may differ from `name` for
+    skeletons read from a file.
+
+    Raises MotionError on duplicate names, unknown parents or a cycle.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
+    table: str = ""
+
+    def __post_init__(self) -> None:
+        if len(set(self.joints)) != len(self.joints):
+            twice = sorted({j for j in self.joints if self.joints.count(j) > 1})
+            raise MotionError(f"skeleton {self.name}: joint names occur twice: {', '.join(twice[:5])}.")
+        if len(self.parents) != len(self.joints):
+            raise MotionError(f"skeleton {self.name}: {len(self.joints)} joints but {len(self.parents)} parents.")
+        for j in range(len(self.joints)):
+            seen, k = 0, j
+            while k >= 0:
+                if k >= len(self.joints) or seen > len(self.joints):
+                    raise MotionError(f"skeleton {self.name}: the parents of joint {self.joints[j]!r} form no tree.")
+                k, seen = self.parents[k], seen + 1
+        unknown = [n for pair in self.pairs for n in pair if n not in self.index]
+        if unknown:
+            raise MotionError(f"skeleton {self.name}: left/right pairs name unknown joints: {', '.join(unknown[:5])}.")
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Joint name → position in `joints`."""
+        return {name: j for j, name in enumerate(self.joints)}
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joints)
+
+    @cached_property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """(parent, child) index pairs, one per joint that has a parent."""
+        return tuple((p, j) for j, p in enumerate(self.parents) if p >= 0)
+
+    @cached_property
+    def mirrored(self) -> tuple[int, ...]:
+        """For each joint the index of its partner on the other side (itself where it has none)."""
+        swap = list(range(len(self.joints)))
+        for right, left in self.pairs:
+            r, l_ = self.index[right], self.index[left]
+            swap[r], swap[l_] = l_, r
+        return tuple(swap)

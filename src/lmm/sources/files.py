@@ -1,0 +1,168 @@
+"""Bounded, read-only access to what a user points at: a file (gzipped or not), a folder, a tar or a zip.
+
+Nothing is read or unpacked beyond the limits; device files, pipes and links to nothing are refused. A reader gets an
+`Input` and never opens a path itself, except to hand it to a library that must.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from functools import cached_property
+from pathlib import Path
+
+from lmm.core.errors import InputError
+
+MAX_BYTES = 1 << 30  # of one file, unpacked
+MAX_MEMBERS = 400_000  # files in a folder or archive
+HEAD_BYTES = 1 << 16
+
+
+class Input:
+    """One thing to read: `kind` is ``file``, ``folder`` or ``archive``.
+
+    Raises InputError if the path does not exist, cannot be read, or is neither a regular file nor a folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            mode = self.path.stat().st_mode
+        except FileNotFoundError:
+            raise InputError(self.path, "no such file or folder", "Check the path") from None
+        except (OSError, ValueError) as e:
+            raise InputError(self.path, f"cannot be opened ({getattr(e, 'strerror', None) or e})", "Check the path and its permissions") from None
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise InputError(self.path, "is neither a regular file nor a folder", "Give a file or a folder")
+        self.kind = "folder" if stat.S_ISDIR(mode) else "archive" if self._is_archive() else "file"
+
+    @property
+    def name(self) -> str:
+        """File name, lower case, without a final ``.gz``."""
+        return self.path.name.lower().removesuffix(".gz")
+
+    @property
+    def stem(self) -> str:
+        """File name without extensions of archives and compression, and without its own."""
+        plain = re.sub(r"(\.tar)?\.(gz|tgz|zip|tar|xz|bz2)$", "", self.path.name, flags=re.I)
+        return Path(plain).stem if self.kind == "file" else plain
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first 64 KiB of a file, unzipped; empty for folders and archives."""
+        return b"" if self.kind != "file" else self._read(self.path, HEAD_BYTES, cut=True)
+
+    def bytes(self) -> bytes:
+        """The whole file, unzipped. Raises InputError over 1 GiB, on damaged gzip data, and for folders."""
+        if self.kind != "file":
+            raise InputError(self.path, f"is a {self.kind}, a single file is needed", "Give the file itself")
+        return self._read(self.path, MAX_BYTES)
+
+    def text(self) -> str:
+        """The whole file as UTF-8 text (a byte-order mark is dropped). Raises InputError if it is not text."""
+        return decode(self.bytes(), self.path)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the plain files directly in a folder, or of all files in an archive, sorted."""
+        try:
+            if self.kind == "folder":
+                found = [p.name for p in self.path.iterdir() if p.is_file()]
+            elif self._zip is not None:
+                found = [i.filename for i in self._zip.infolist() if not i.is_dir()]
+            elif self.kind == "archive":
+                found = list(self._tar)
+            else:
+                return []
+        except (OSError, tarfile.TarError, zlib.error, EOFError) as e:
+            raise InputError(self.path, f"cannot be listed ({e})", "Unpack it and give the folder") from None
+        if len(found) > MAX_MEMBERS:
+            raise InputError(self.path, f"holds {len(found)} files, over the limit of {MAX_MEMBERS}", "Split it")
+        return sorted(found)
+
+    def member(self, name: str, limit: int = MAX_BYTES) -> bytes:
+        """One file of a folder or archive. Raises InputError if it is damaged, missing or larger than `limit`."""
+        if self.kind == "folder":
+            return self._read(self.path / name, limit)
+        try:
+            if self._zip is not None:
+                with self._zip.open(name) as f:
+                    data = f.read(limit + 1)
+            else:
+                data = self._tar[name]
+        except (KeyError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as e:
+            raise InputError(f"{self.path}/{name}", f"cannot be unpacked ({e})", "The archive may be damaged: pack it again") from None
+        if len(data) > limit:
+            raise InputError(f"{self.path}/{name}", f"is larger than {limit} bytes", "Split it")
+        return data
+
+    def _is_archive(self) -> bool:
+        name = self.path.name.lower()
+        return name.endswith((".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"))
+
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile | None:
+        if self.kind != "archive" or not self.path.name.lower().endswith(".zip"):
+            return None
+        try:
+            return zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, ValueError) as e:
+            raise InputError(self.path, f"is not a readable zip ({e})", "Pack it again") from None
+
+    @cached_property
+    def _tar(self) -> dict[str, bytes]:
+        """All files of a tar in one forward pass: seeking in a compressed tar would read it once a file."""
+        found: dict[str, bytes] = {}
+        total = 0
+        try:
+            with tarfile.open(self.path, "r:*") as tar:
+                for info in tar:
+                    if not info.isfile():
+                        continue
+                    total += info.size
+                    if total > MAX_BYTES or len(found) >= MAX_MEMBERS:
+                        raise InputError(self.path, "unpacks to over 1 GiB or too many files", "Unpack it and give the folder")
+                    f = tar.extractfile(info)
+                    found[info.name] = f.read() if f else b""
+        except (tarfile.TarError, OSError, zlib.error, EOFError, ValueError) as e:
+            raise InputError(self.path, f"is not a readable tar ({e})", "Pack it again") from None
+        return found
+
+    def _read(self, path: Path, limit: int, cut: bool = False) -> bytes:
+        try:
+            with path.open("rb") as raw:
+                zipped = raw.read(2) == b"\x1f\x8b"
+                raw.seek(0)
+                stream: io.BufferedIOBase | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if zipped else raw
+                data = stream.read(limit if cut else limit + 1)
+        except (OSError, EOFError, zlib.error) as e:
+            if cut and isinstance(e, (EOFError, zlib.error, gzip.BadGzipFile)):
+                return b""
+            raise InputError(path, f"cannot be read ({getattr(e, 'strerror', None) or e})", "The file may be damaged or unreadable: copy it again") from None
+        if len(data) > limit:
+            raise InputError(path, f"is larger than {limit >> 20} MiB", "Split it into shorter takes")
+        return data
+
+
+def decode(data: bytes, source: str | Path) -> str:
+    """Decode UTF-8 (with or without a mark). Raises InputError that names the first bad byte."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise InputError(source, f"is not UTF-8 text (byte {e.start} is 0x{data[e.start]:02x})", "Save it as UTF-8, or give --format if it is a binary format") from None
+
+
+def is_text(head: bytes) -> bool:
+    """True if `head` looks like text: no NUL, and UTF-8 up to a character cut at its end."""
+    if not head or b"\0" in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as e:
+        return e.start >= len(head) - 4
+    return True

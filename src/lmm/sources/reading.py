@@ -1,0 +1,288 @@
+"""From a path to Motions: which format it is, who is in it, and what the user must settle.
+
+A source registers itself with the decorator `source`; `read`, `read_people` and `find_inputs` know no format by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lmm.core.errors import InputError, LmmError, MotionError, NotMotionError
+from lmm.core.motion import Motion
+from lmm.core.registry import sources
+from lmm.sources.files import Input
+
+UNITS_M = {"mm": 0.001, "cm": 0.01, "m": 1.0, "in": 0.0254}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may have to say because a file does not.
+
+    source_fps   the recording's frame rate, frames per second
+    units        length of one unit of the file, metres
+    up           vertical axis of the file: x, y, z or their negatives
+    variant      the part of the format name after the source's own, as in ``openpose-body25b`` → ``body25b``
+    """
+
+    source_fps: float | None = None
+    units: float | None = None
+    up: str | None = None
+    variant: str = ""
+
+    def rate(self, source: Path, stated: float | None, why_unknown: str = "does not state its frame rate") -> float:
+        """Return --source-fps, else the `stated` rate; raises InputError if neither is known."""
+        if self.source_fps is not None:
+            return self.source_fps
+        if stated is None:
+            raise InputError(source, why_unknown, "Give it with --source-fps, for example --source-fps 30")
+        return stated
+
+
+def _no_items(_: Input) -> list[str] | None:
+    return None
+
+
+def _no_companions(_: Path) -> list[Path]:
+    return []
+
+
+@dataclass(frozen=True)
+class Source:
+    """A format. `sniff(input)` says by content whether an input is of it; `read(input, options, item)` gives Motions.
+
+    extensions   only break ties between formats of the same content
+    variants     suffixes of the format name that a user may choose
+    items        names of the clips in a collection (None: the input is one take)
+    companions   other files that belong to the path and are no inputs of their own
+    tried        on real data (else written from its specification, and the docs say so)
+    """
+
+    name: str
+    title: str
+    read: Callable[[Input, Options, str | None], list[Motion]]
+    sniff: Callable[[Input], bool]
+    extensions: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    items: Callable[[Input], list[str] | None] = _no_items
+    companions: Callable[[Path], list[Path]] = _no_companions
+    tried: bool = True
+    note: str = ""
+
+
+def source(name: str, title: str, sniff: Callable[[Input], bool], **fields: Any) -> Callable[..., Any]:
+    """Register the decorated ``read(input, options, item)`` as the source `name`."""
+
+    def add(read: Callable[[Input, Options, str | None], list[Motion]]) -> Callable[..., list[Motion]]:
+        sources.register(name)(Source(name, title, read, sniff, **fields))
+        return read
+
+    return add
+
+
+def read(
+    path: str | Path,
+    format: str | None = None,
+    person: str | int | None = None,
+    source_fps: float | None = None,
+    units: str | None = None,
+    up: str | None = None,
+    item: str | None = None,
+) -> Motion:
+    """Read the one motion in `path`, in the file's own skeleton.
+
+    format      a name from ``lmm models``' sister table in docs/formats.md; default: detected from the content
+    person      which person (or clip of a collection), by the ids that `read_people` gives
+    source_fps  the recording's rate, where the file does not say it, or says it wrongly
+    units       mm, cm, m or in, or a length such as ``10.4mm``: what one unit of the file is
+    up          x, y, z, -x, -y or -z: the file's vertical axis
+
+    Raises InputError if the file cannot be used, if it holds several people and `person` is None, or if a rate, unit
+    or axis is unknown (the message names the option that settles it).
+    """
+    people = read_people(path, format, source_fps, units, up, item if person is None else item or None, person)
+    if len(people) > 1:
+        names = ", ".join(str(m.meta.get("person")) for m in people[:12])
+        more = f" and {len(people) - 12} more" if len(people) > 12 else ""
+        raise InputError(path, f"holds {len(people)} people: {names}{more}", "Choose one with --person")
+    return people[0]
+
+
+def read_people(
+    path: str | Path,
+    format: str | None = None,
+    source_fps: float | None = None,
+    units: str | None = None,
+    up: str | None = None,
+    item: str | None = None,
+    person: str | int | None = None,
+) -> list[Motion]:
+    """Read every person (or clip of a collection) in `path`; see `read`. Each has its id in ``meta["person"]``."""
+    given = Input(path)
+    chosen, variant = (detect(given), "") if format is None else named(format, given)
+    options = Options(_positive(source_fps), unit_length(units), _axis(up), variant)
+    names = [item] if item is not None else chosen.items(given)
+    if names is not None and person is not None and str(person) in names:
+        names, person = [str(person)], None
+    if names is not None and len(names) > 1 and person is None and item is None:
+        people = [m for name in names for m in _read_one(chosen, given, options, name)]
+    else:
+        people = [m for name in (names or [None]) for m in _read_one(chosen, given, options, name)]
+    if person is not None:
+        wanted = [m for m in people if str(m.meta.get("person")) == str(person)]
+        if not wanted:
+            names_ = ", ".join(str(m.meta.get("person")) for m in people[:12])
+            raise InputError(path, f"has no person {str(person)!r}; it has {names_}", "Choose one of these")
+        people = wanted
+    if not people:
+        raise InputError(path, "holds nobody: no frame has a person in it", "Check that the pose estimation worked")
+    return people
+
+
+def _read_one(chosen: Source, given: Input, options: Options, item: str | None) -> list[Motion]:
+    try:
+        people = chosen.read(given, options, item)
+    except MotionError as e:
+        raise InputError(given.path, f"is not usable {chosen.title} data: {e}") from None
+    out = []
+    for i, m in enumerate(people):
+        meta = {"source": given.path.name, "format": chosen.name, "person": str(i), "item": item, **m.meta}
+        if not m.observed.any():
+            raise InputError(given.path, "has no observed joint at all", "Check that the recording worked")
+        out.append(m.replace(meta={k: v for k, v in meta.items() if v is not None}))
+    return out
+
+
+def detect(given: Input) -> Source:
+    """Return the source whose content `given` has. Raises NotMotionError that says what the file is instead."""
+    found = [s for s in map(sources.get, sources) if s.sniff(given)]
+    if len(found) > 1:
+        by_extension = [s for s in found if given.name.endswith(s.extensions or ("\0",))]
+        found = by_extension or found
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(given.path, f"may be {' or '.join(s.name for s in found)}", "Choose with --format")
+    raise NotMotionError(given.path, *_what_else(given))
+
+
+def named(format: str, given: Input) -> tuple[Source, str]:
+    """Return the source that `format` names, and its variant."""
+    for name in sorted(sources, key=len, reverse=True):
+        s: Source = sources.get(name)
+        if format == name:
+            return s, ""
+        if format.startswith(name + "-") and format[len(name) + 1 :] in s.variants:
+            return s, format[len(name) + 1 :]
+    try:
+        sources.get(format)
+    except LmmError as e:
+        raise InputError(given.path, str(e).rstrip("."), "Choose one of these with --format") from None
+    raise AssertionError("unreachable")
+
+
+def unit_length(units: str | None) -> float | None:
+    """Return the metres in `units`: mm, cm, m, in, or a number with one of them (``10.4mm``)."""
+    if units is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*(mm|cm|m|in)\s*", units)
+    if not match or float(match[1] or 1) <= 0:
+        raise LmmError(f"--units {units}: expected mm, cm, m or in, or a length such as 10.4mm.")
+    return float(match[1] or 1) * UNITS_M[match[2]]
+
+
+def _positive(fps: float | None) -> float | None:
+    if fps is not None and not 0 < fps <= 10_000:
+        raise LmmError(f"--source-fps {fps}: expected a rate between 0 and 10000 frames per second.")
+    return fps
+
+
+def _axis(up: str | None) -> str | None:
+    if up is not None and up not in ("x", "y", "z", "-x", "-y", "-z"):
+        raise LmmError(f"--up {up}: expected y or z (or x, -x, -y, -z).")
+    return up
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing to ingest: a path, its format (or why it is refused), and the clip within a collection."""
+
+    path: Path
+    format: str | None
+    item: str | None = None
+    error: InputError | None = field(default=None, compare=False)
+
+
+# Files that nobody expects to hold movement; listed as ignored, not as refused.
+_IGNORED = re.compile(r"^(readme|licen[cs]e|copying|notice|changelog|citation|\.)|\.(md|jpe?g|png|gif|pdf|py)$", re.I)
+
+
+def find_inputs(paths: list[Path], format: str | None = None) -> tuple[list[Entry], list[Path]]:
+    """Walk files and folders; return the inputs in a fixed order, and the files ignored on purpose.
+
+    A folder that a source claims (an OpenPose folder, a collection) is one input, any other is searched. Companions
+    (an ASF beside its AMC, the angles of UI-PRMD) are no inputs of their own.
+    """
+    entries: list[Entry] = []
+    ignored: list[Path] = []
+    for path in paths:
+        for entry in _walk(path, format, top=True):
+            if entry.format is None and entry.error is None:
+                ignored.append(entry.path)
+            else:
+                entries.append(entry)
+    used = {c.resolve() for e in entries if e.format for c in named(e.format, Input(e.path))[0].companions(e.path)}
+    entries = [e for e in entries if not (used and e.path.resolve() in used)]
+    return entries, ignored
+
+
+def _walk(path: Path, format: str | None, top: bool) -> Iterator[Entry]:
+    try:
+        given = Input(path)
+        if given.kind == "folder":
+            claimed = [s for s in map(sources.get, sources) if s.sniff(given)]
+            if not claimed:
+                yield from (e for p in sorted(path.iterdir()) for e in _walk(p, format, top=False))
+                return
+        elif not top and _IGNORED.search(path.name):
+            yield Entry(path, None)
+            return
+        name = format or detect(given).name
+        items = named(name, given)[0].items(given)
+        yield from [Entry(path, name)] if items is None else (Entry(path, name, i) for i in items)
+    except InputError as e:
+        yield Entry(path, None, error=e)
+    except OSError as e:
+        yield Entry(path, None, error=InputError(path, f"cannot be listed ({e.strerror or e})", "Check its permissions"))
+
+
+def _what_else(given: Input) -> tuple[str, str]:
+    """Say what an unknown input is, and what the user can do about it."""
+    head, name = given.head, given.name
+    if given.kind == "folder":
+        if not given.names:
+            return "is an empty folder" if not any(given.path.iterdir()) else "is a folder of folders, not one motion", "Give the folder or file of one recording, or use lmm ingest"
+        return "is a folder of several files, not one motion", "Give one of its files, or use lmm ingest to read them all"
+    if given.kind == "archive":
+        return "is an archive without OpenPose files", "Unpack it and give the files"
+    if given.path.stat().st_size == 0:
+        return "is empty", "Export it again"
+    if head[4:8] == b"ftyp" or head[:4] in (b"\x1aE\xdf\xa3", b"RIFF"):
+        return "is a video; poses are not estimated from video yet", "Run OpenPose on it (--write_json) and give the folder of JSON files"
+    if head.startswith((b"Kaydara FBX", b"glTF")):
+        return "is an FBX or glTF file, which are not read", "Export it as BVH"
+    if head[:2] == b"\x80\x04" or name.endswith((".pkl", ".pickle", ".pt", ".pth")):
+        return "is a pickle, which can run code and is never opened", "Convert it to npz or npy in a program that you trust"
+    if b"inDegrees" in head[:2000] or name.endswith((".mot", ".sto")):
+        return "holds OpenSim coordinates (joint angles), no positions", "Give the TRC file of the same trial"
+    if b"fisheye" in head or (b"camera" in head[:4000].lower() and b"<" in head[:10]):
+        return "is a camera calibration, not movement", "Give the recordings themselves"
+    if name.endswith((".asf",)):
+        return "is a skeleton without movement", "Give an AMC file that lies beside it"
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "is JSON without keypoints that lmm knows", "Supported: OpenPose and COCO keypoint files; see docs/formats.md"
+    return "is of no format that lmm knows", "See docs/formats.md, or name the format with --format"

@@ -1,0 +1,1 @@
+"""Motion → Motion and Motion ↔ features, pure: nothing here reads or writes a file."""

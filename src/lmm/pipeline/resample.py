@@ -1,0 +1,104 @@
+"""Anti-aliased resampling on time stamps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm.core.errors import MotionError
+from lmm.core.motion import MAX_FRAMES, MISSING, REMOVED, Motion
+
+Array = NDArray[Any]
+CUTOFF = 0.4  # of the new rate: 12 Hz for 30 FPS, 6 Hz for 15 FPS
+ORDER = 4
+
+
+def resample(motion: Motion, fps: float) -> Motion:
+    """Return the motion at `fps` frames a second on a regular clock that starts at its first frame.
+
+    When the rate falls, each stretch of observed frames is first low-passed with a zero-phase Butterworth filter of
+    order 4 (forward and backward) at 0.4 of the new rate; then values are taken by PCHIP interpolation at the new
+    times. Irregular `times` are put on a regular clock of the source's own rate before filtering. Gaps stay gaps: nothing
+    is invented between stretches. Confidence is interpolated, flags are those of the nearest source frame.
+    Raises MotionError for forecasts with samples, and if the result would be too long.
+    """
+    if motion.samples is not None:
+        raise MotionError("a forecast with samples keeps its frame rate.")
+    if motion.times is None and abs(motion.fps - fps) < 1e-9 * fps:
+        return motion
+    clock = motion.clock
+    frames = int(np.floor((clock[-1] - clock[0]) * fps + 1e-6)) + 1
+    if frames > MAX_FRAMES:
+        raise MotionError(f"{frames} frames at {fps:g} frames per second are over the limit of {MAX_FRAMES}.")
+    new = clock[0] + np.arange(frames) / fps
+    j, d = motion.positions.shape[1:]
+    positions = np.full((frames, j, d), np.nan, np.float32)
+    observed = motion.observed
+    patterns, group = np.unique(observed, axis=1, return_inverse=True)
+    for g in range(patterns.shape[1]):
+        joints = np.flatnonzero(group == g)
+        for first, last in _stretches(patterns[:, g], clock, motion.fps):
+            values = motion.positions[first:last, joints].reshape(last - first, -1).astype(np.float64)
+            at = np.flatnonzero((new >= clock[first] - 0.5 / motion.fps) & (new <= clock[last - 1] + 0.5 / motion.fps))
+            taken = _stretch(clock[first:last], values, motion, new[at], fps)
+            positions[np.ix_(at, joints)] = taken.reshape(len(at), len(joints), d)
+    nearest = np.clip(np.searchsorted(clock, new), 1, max(len(clock) - 1, 1))
+    nearest = np.minimum(nearest - (new - clock[nearest - 1] < clock[np.minimum(nearest, len(clock) - 1)] - new), len(clock) - 1)
+    seen = np.isfinite(positions).all(axis=-1)
+    confidence = np.where(seen, _interpolate_confidence(clock, motion.confidence, new), 0)
+    flags = np.asarray(motion.flags)[nearest]
+    own = np.isin(flags, (MISSING, REMOVED))
+    flags = np.where(seen & own, 0, flags)  # on the edge of a gap the nearest frame may be a missing one
+    return motion.replace(
+        positions=positions, confidence=confidence, fps=fps, times=None, start_s=float(clock[0]), flags=flags
+    )
+
+
+def _stretches(observed: Array, clock: Array, fps: float) -> list[tuple[int, int]]:
+    """Return [first, last) of the runs of observed frames without a hole in the clock (over 0.5 s)."""
+    breaks = np.flatnonzero(np.diff(clock) > max(0.5, 2.5 / fps)) + 1
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], observed.astype(np.int8), [0]])))
+    runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    out = []
+    for first, last in runs:
+        cuts = [first, *[int(b) for b in breaks if first < b < last], last]
+        out += list(zip(cuts[:-1], cuts[1:], strict=True))
+    return out
+
+
+def _stretch(times: Array, values: Array, motion: Motion, new: Array, fps: float) -> Array:
+    """Return `values` (n, k) of `times` (n,), low-passed if the rate falls, at `new`; held beyond the ends."""
+    from scipy.interpolate import PchipInterpolator
+    from scipy.signal import butter, sosfiltfilt
+
+    if len(values) == 1:
+        return np.repeat(values, len(new), axis=0)
+    if motion.times is not None:
+        n = int(np.floor((times[-1] - times[0]) * motion.fps + 1e-6)) + 1
+        regular = times[0] + np.arange(n) / motion.fps
+        if regular[-1] < times[-1] - 1e-9:
+            regular = np.append(regular, regular[-1] + 1 / motion.fps)
+        values = PchipInterpolator(times, values)(np.minimum(regular, times[-1]))
+        times = regular
+    if fps < motion.fps * 0.999 and len(values) > 3:
+        sections = butter(ORDER, CUTOFF * fps, fs=motion.fps, output="sos")
+        length = min(len(values) - 1, int(2 * motion.fps / fps) * 3 + 9)
+        values = sosfiltfilt(sections, values, axis=0, padlen=length)
+    at = (new - times[0]) * motion.fps
+    whole = np.rint(at).astype(int)
+    if np.abs(at - whole).max(initial=0) < 1e-6:
+        return np.asarray(values[np.clip(whole, 0, len(values) - 1)])
+    return np.asarray(PchipInterpolator(times, values)(np.clip(new, times[0], times[-1])))
+
+
+def _interpolate_confidence(clock: Array, confidence: Array, new: Array) -> Array:
+    after = np.clip(np.searchsorted(clock, new), 1, max(len(clock) - 1, 1))
+    if len(clock) == 1:
+        return np.repeat(confidence, len(new), axis=0)
+    before = after - 1
+    w = np.clip((new - clock[before]) / (clock[after] - clock[before]), 0, 1)[:, None]
+    a, b = confidence[before], confidence[after]
+    # a missing neighbour lends no confidence and takes none away
+    return np.where(a <= 0, b, np.where(b <= 0, a, a * (1 - w) + b * w))

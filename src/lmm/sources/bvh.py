@@ -48,7 +48,7 @@ def sniff(given: Input) -> bool:
 @source("bvh", "Biovision hierarchy", sniff, extensions=(".bvh",))
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
-    nodes, frame_time, values = parse(given.text(), path)
+    nodes, fps, values = parse(given.text(), path)
     names = [n.name for n in nodes]
     notes: list[str] = []
     known = cmu.release(names, np.array([n.offset for n in nodes]))
@@ -65,10 +65,10 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     unit = options.units or (known and known.unit_m)
     if not unit:
         raise InputError(path, "does not say its unit", _unit_remedy(positions, skeleton.joints, table))
-    if known and known.drop_t_pose and len(values) > 1:
-        positions = positions[1:]
-        notes.append("the T-pose before the motion was dropped")
-    fps = options.rate(path, 1 / frame_time)
+    if known and (posed := cmu.t_pose_frames(values[:, 3:6])):
+        positions = positions[posed:]
+        notes.append(f"{posed} frame(s) of T-pose before the motion were dropped")
+    fps = options.rate(path, fps)
     meta: dict[str, Any] = {"up": how, "unit_m": unit, "notes": notes}
     if known:
         meta |= {"licence": cmu.LICENCE, **cmu.subject_of(path)}
@@ -76,7 +76,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
 
 
 def parse(text: str, path: Path) -> tuple[list[Node], float, NDArray[Any]]:
-    """Return the nodes, the frame time in seconds, and the channel values (T, channels).
+    """Return the nodes, the frame rate, and the channel values (T, channels).
 
     Raises InputError that names the line at fault.
     """
@@ -102,7 +102,7 @@ def parse(text: str, path: Path) -> tuple[list[Node], float, NDArray[Any]]:
         raise InputError(path, f"says {frames} frames but holds {len(values)}", "The file is cut or was edited: export it again, or correct the line 'Frames:'")
     if not np.isfinite(values).all():
         raise InputError(path, f"has a number that is not finite in frame {int(np.argwhere(~np.isfinite(values))[0][0])}", "Export it again")
-    return nodes, frame_time, values
+    return nodes, _rate(header[2], frame_time), values
 
 
 def joint_positions(nodes: list[Node], values: NDArray[Any]) -> NDArray[Any]:
@@ -127,6 +127,16 @@ def joint_positions(nodes: list[Node], values: NDArray[Any]) -> NDArray[Any]:
             at += 1
         rotations[:, j] = euler_rotation(order, np.deg2rad(np.stack(angles, -1))) if order else np.eye(3)
     return forward_kinematics(tuple(n.parent for n in nodes), rotations, offsets, offsets[:, 0])
+
+
+def _rate(printed: str, frame_time: float) -> float:
+    """Return the whole rate (or NTSC's, x 1000/1001) that the printed digits of the frame time round, else 1 / time."""
+    digits, _, exponent = printed.lower().partition("e")
+    half_digit = 0.5 * 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
+    for rate in (round(1 / frame_time), round(1.001 / frame_time) / 1.001):
+        if rate > 0 and abs(1 / rate - frame_time) <= 2 * half_digit:
+            return rate
+    return 1 / frame_time
 
 
 def _hierarchy(text: str, path: Path) -> list[Node]:

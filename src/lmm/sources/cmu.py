@@ -27,7 +27,6 @@ class Release:
     """How a recognised release is read. `repairs` holds new offsets, file units, by joint name."""
 
     unit_m: float
-    drop_t_pose: bool
     notes: list[str] = field(default_factory=list)
     repairs: dict[str, NDArray[Any]] = field(default_factory=dict)
 
@@ -43,12 +42,12 @@ def release(names: list[str], offsets: NDArray[Any]) -> Release | None:
     """Return how to read a BVH of these joints (with end sites) and offsets (J, 3) if it is one of CMU's, else None."""
     where = {n: i for i, n in enumerate(names)}
     if "abdomen" in where and "lButtock" in where and np.allclose(offsets[where["abdomen"]], (0, 20.6881, -0.73152), atol=1e-3):
-        return Release(DAZ_UNIT_M, True, ["CMU's Daz-friendly release: the motion is retargeted to one figure, bone lengths are not the actor's"])
+        return Release(DAZ_UNIT_M, ["CMU's Daz-friendly release: the motion is retargeted to one figure, bone lengths are not the actor's"])
     if not ({"LHipJoint", "RHipJoint", "LThumb", "RThumb"} <= set(where)):
         return None
     for lower, upper, ends, hands in _NAMES:
         if {lower, upper, *ends} <= set(where):
-            found = Release(ASF_UNIT_M, drop_t_pose=(upper == "Spine1"))
+            found = Release(ASF_UNIT_M)
             if not any(offsets[where[e]].any() for e in ends):
                 thorax = offsets[where[upper]] * THORAX_TO_UPPER_BACK
                 found.repairs |= {e: thorax for e in ends}
@@ -60,6 +59,12 @@ def release(names: list[str], offsets: NDArray[Any]) -> Release | None:
                     found.repairs[hand] = offsets[where[wrist]] * HAND_TO_FOREARM
             return found
     return None
+
+
+def t_pose_frames(root_rotations: NDArray[Any]) -> int:
+    """Return how many leading frames are the release's T-pose: their root rotation (T, 3) is exactly zero."""
+    turned = root_rotations.any(axis=1)
+    return int(np.argmax(turned)) if turned.any() else 0
 
 
 def subject_of(path: Path) -> dict[str, str]:

@@ -104,11 +104,9 @@ def read(
     Raises InputError if the file cannot be used, if it holds several people and `person` is None, or if a rate, unit
     or axis is unknown (the message names the option that settles it).
     """
-    people = read_people(path, format, source_fps, units, up, item if person is None else item or None, person)
+    people = _read(path, format, source_fps, units, up, item, person, one=True)
     if len(people) > 1:
-        names = ", ".join(str(m.meta.get("person")) for m in people[:12])
-        more = f" and {len(people) - 12} more" if len(people) > 12 else ""
-        raise InputError(path, f"holds {len(people)} people: {names}{more}", "Choose one with --person")
+        raise _several(path, "people", [str(m.meta.get("person")) for m in people])
     return people[0]
 
 
@@ -119,19 +117,35 @@ def read_people(
     units: str | None = None,
     up: str | None = None,
     item: str | None = None,
-    person: str | int | None = None,
 ) -> list[Motion]:
     """Read every person (or clip of a collection) in `path`; see `read`. Each has its id in ``meta["person"]``."""
+    return _read(path, format, source_fps, units, up, item, None, one=False)
+
+
+def _several(path: str | Path, what: str, names: list[str]) -> InputError:
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return InputError(path, f"holds {len(names)} {what}: {', '.join(names[:12])}{more}", "Choose one with --person")
+
+
+def _read(
+    path: str | Path,
+    format: str | None,
+    source_fps: float | None,
+    units: str | None,
+    up: str | None,
+    item: str | None,
+    person: str | int | None,
+    one: bool,
+) -> list[Motion]:
     given = Input(path)
     chosen, variant = (detect(given), "") if format is None else named(format, given)
     options = Options(_positive(source_fps), unit_length(units), _axis(up), variant)
-    names = [item] if item is not None else chosen.items(given)
-    if names is not None and person is not None and str(person) in names:
-        names, person = [str(person)], None
-    if names is not None and len(names) > 1 and person is None and item is None:
-        people = [m for name in names for m in _read_one(chosen, given, options, name)]
-    else:
-        people = [m for name in (names or [None]) for m in _read_one(chosen, given, options, name)]
+    clips = [item] if item is not None else chosen.items(given)
+    if clips and str(person) in clips:
+        clips, person = [str(person)], None
+    if clips and one and len(clips) > 1 and person is None:
+        raise _several(path, "clips", clips)
+    people = [m for clip in (clips or [None]) for m in _read_one(chosen, given, options, clip)]
     if person is not None:
         wanted = [m for m in people if str(m.meta.get("person")) == str(person)]
         if not wanted:

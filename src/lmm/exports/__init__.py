@@ -1,0 +1,1 @@
+"""Motions → files, by extension; each writer registers itself."""

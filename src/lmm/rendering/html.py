@@ -1,0 +1,1 @@
+def write(scene,out): pass

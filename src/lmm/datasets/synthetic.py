@@ -41,10 +41,9 @@ def gait(
     """Return a walking person, (T, 25, 3).
 
     The hip, knee and ankle follow the curves of ``gait_curves.toml``, the left leg half a cycle after the right, whose
-    heel strikes at time 0. The root is moved so that the sole points on the floor stay where they are. `speed_mps` is
-    met by scaling the leg's angles, `cadence_spm` is in steps per minute; given the speed alone, step length and
-    cadence keep their ratio; given neither, the curves are used as they are at their own cadence. `turn_deg_per_s` is
-    positive to the left. `seed` adds slow changes of some 2 % to cadence and amplitude; without it all strides are
+    heel strikes at time 0. The root is moved so that the sole points on the floor stay where they are. `cadence_spm` is
+    in steps per minute; the steps are as long as the curves make them (0.44 of the height), unless both it and
+    `speed_mps` are given: then the legs' angles are scaled. `turn_deg_per_s` is positive to the left. `seed` adds slow changes of some 2 % to cadence and amplitude; without it all strides are
     equal. Raises MotionError on values outside a walking adult's range.
     """
     _check(seconds, fps)
@@ -52,17 +51,19 @@ def gait(
         raise MotionError(f"height_m must lie between 0.5 and 2.5, got {height_m}.")
     if cadence_spm is not None and not 30 <= cadence_spm <= 200:
         raise MotionError(f"cadence_spm must lie between 30 and 200, got {cadence_spm}.")
-    cadence = _data()["cadence_spm"] if cadence_spm is None else cadence_spm
+    if speed_mps is not None and not 0.2 <= speed_mps <= 2.5:
+        raise MotionError(f"speed_mps must lie between 0.2 and 2.5, got {speed_mps}.")
     scale = 1.0
-    if speed_mps is not None:
-        if cadence_spm is None and speed_mps > 0:
-            cadence *= (speed_mps / (_step_length(1.0, height_m) * cadence / 60)) ** 0.5
-        scale = _scale_for(speed_mps * 60 / cadence, height_m)
+    if cadence_spm is None:
+        natural = _data()["cadence_spm"]
+        cadence_spm = natural if speed_mps is None else speed_mps * 60 / _step_length(1.0, height_m)
+    elif speed_mps is not None:
+        scale = _scale_for(speed_mps * 60 / cadence_spm, height_m)
 
     sub = int(np.ceil(STEP_RATE / fps))
     frames = max(1, round(seconds * fps))
     t = np.arange((frames - 1) * sub + 1) / (fps * sub)
-    rate, amplitude = np.full(len(t), cadence / 120), np.full(len(t), scale)
+    rate, amplitude = np.full(len(t), cadence_spm / 120), np.full(len(t), scale)
     if seed is not None:
         rng = np.random.default_rng(seed)
         rate, amplitude = rate * _wander(rng, t), amplitude * _wander(rng, t)
@@ -178,7 +179,7 @@ def _step_length(scale: float, height_m: float) -> float:
 
 def _scale_for(step_m: float, height_m: float) -> float:
     """Return the factor on the leg's angles that gives steps of `step_m`, by bisection."""
-    low, high = 0.5, 1.3
+    low, high = 0.85, 1.15
     shortest, longest = _step_length(low, height_m), _step_length(high, height_m)
     if not shortest <= step_m <= longest:
         raise MotionError(

@@ -25,7 +25,7 @@ class Camera(BaseModel):
 
     azimuth_deg    about the vertical: 0 stands on the target's +z side, 90 on its +x side. It is an angle of the world,
                    with the sign of `lmm.core.geometry.heading`: a person of that heading faces the camera
-    elevation_deg  above the target's level, between -89 and 89
+    elevation_deg  above the target's level, between -90 and 90
     distance_m     from the target
     focal_px       focal length; the default shows 6.4 m by 3.6 m at the default distance
     width, height  of the picture, in pixels; the target is at its middle
@@ -34,7 +34,7 @@ class Camera(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     azimuth_deg: float = 0.0
-    elevation_deg: float = Field(default=0.0, ge=-89, le=89)
+    elevation_deg: float = Field(default=0.0, ge=-90, le=90)
     distance_m: float = Field(default=5.0, gt=NEAR_M)
     focal_px: float = Field(default=1500.0, gt=0)
     width: int = Field(default=1920, gt=0)

@@ -224,7 +224,7 @@ def decode(values: ArrayLike, observed: ArrayLike, spec: FeatureSpec, transform:
             f"values must be (frames, {NUM_FEATURES}) and observed (frames, {NUM_JOINTS}), with one frame or more, "
             f"got {flat.shape} and {seen.shape}."
         )
-    if (spec.layout, spec.fps) != (transform.layout, transform.fps) and not _same_rate(spec.fps, transform.fps):
+    if spec.layout != transform.layout or not _same_rate(spec.fps, transform.fps):
         raise MotionError(
             f"features of {transform.layout} at {transform.fps:g} frames per second do not fit a model of "
             f"{spec.layout} at {spec.fps:g}."
@@ -336,19 +336,16 @@ def _choose_centre(seen: Array) -> Centre:
 
 
 def _fill(path: Array, known: Array, frames: int, context: int) -> Array:
-    """Return the centre in every frame (T, C) from its `path` (N, C) at frames `known` (N,), held at the ends.
+    """Return the centre in every frame (T, C) from its `path` (N, C) at frames `known` (N,).
 
-    Frames of the context see no knot after it.
+    Interpolated between, held at both ends, and held at the end of the context, which must not know what follows.
     """
-    inside = known < context
-    before, after = np.arange(min(context, frames)), np.arange(min(context, frames), frames)
-    columns = [
-        np.concatenate(
-            [np.interp(before, known[inside], x[inside]) if len(before) else before, np.interp(after, known, x)]
-        )
-        for x in path.T
-    ]
-    return np.stack(columns, axis=1)
+    times = np.arange(frames)
+    root = np.stack([np.interp(times, known, x) for x in path.T], axis=1)
+    inside = int(np.searchsorted(known, context))
+    if inside:
+        root[known[inside - 1] + 1 : context] = path[inside - 1]
+    return root
 
 
 def _body_length(points: Array) -> tuple[float, str]:

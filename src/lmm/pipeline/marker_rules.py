@@ -204,19 +204,12 @@ def wrist(markers: Array, _: dict[str, float]) -> Array:
 def elbow(markers: Array, parameters: dict[str, float]) -> Array:
     """Elbow centre from the lateral elbow and both wrist markers, then the markers of `shoulder`.
 
-    The axis from the lateral marker to the centre is square to the upper arm and to the forearm (the hinge that
-    Plug-in Gait assumes). Both conditions are linear in the axis; what its length leaves goes along their normal,
-    to the medial side as a flexed elbow shows it, and fades as the arm straightens.
+    As in Plug-in Gait: `chord` with the normal of the plane through shoulder, elbow marker and wrist for its wand. The
+    medial side is the one that a flexed elbow shows.
     """
     marker, hand, top = markers[0], wrist(markers[1:3], {}), shoulder(markers[3:], parameters)
-    a, b = top - marker, hand - marker
-    aa, bb, ab = _dot(a, a), _dot(b, b), _dot(a, b)
-    det = np.maximum(aa * bb - ab**2, 1e-12)
-    inside = ELBOW_OFFSET * ((bb - ab) * a + (aa - ab) * b) / det
-    length = np.linalg.norm(inside, axis=-1, keepdims=True)
-    normal = parameters["side"] * np.cross(a, b) / np.sqrt(det)
-    medial = inside / np.maximum(length, 1) + np.sqrt(np.maximum(1 - length**2, 0)) * normal
-    return np.asarray(marker + ELBOW_OFFSET * medial)
+    medial = parameters["side"] * np.cross(top - marker, hand - marker)
+    return chord(top, marker, marker - medial, -medial, ELBOW_OFFSET)
 
 
 def _head(markers: Array) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ skeleton.json: joints, parents, scale_m_per_unit, fps, and axes where stated. in
 from __future__ import annotations
 
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -127,9 +128,10 @@ def _number(value: object) -> float | None:
 
 
 @lru_cache(maxsize=4)
-def _opened(path: Path, _changed: tuple[int, ...]) -> _Collection:
+def _opened(path: Path, _changed: tuple[int, ...], _process: int) -> _Collection:
+    """Keep a collection's files open, one set a process: a forked child would share the parent's file offsets."""
     return _Collection(path)
 
 
 def _open(path: Path) -> _Collection:
-    return _opened(path, tuple(p.stat().st_mtime_ns for p in sorted(path.iterdir())))
+    return _opened(path, tuple(p.stat().st_mtime_ns for p in sorted(path.iterdir())), os.getpid())

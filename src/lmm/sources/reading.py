@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lmm.core.errors import InputError, LmmError, MotionError, NotMotionError
 from lmm.core.motion import Motion
 from lmm.core.registry import sources
+from lmm.sources import sidecar
 from lmm.sources.files import Input
 
 UNITS_M = {"mm": 0.001, "cm": 0.01, "m": 1.0, "in": 0.0254}
@@ -158,13 +159,20 @@ def _read(
 
 
 def _read_one(chosen: Source, given: Input, options: Options, item: str | None) -> list[Motion]:
+    known = sidecar.facts(given.path)
     try:
+        options = replace(
+            options,
+            source_fps=options.source_fps or _positive(known.pop("source_fps", None)),
+            units=options.units or unit_length(known.pop("units", None)),
+            up=options.up or _axis(known.pop("up", None)),
+        )
         people = chosen.read(given, options, item)
     except MotionError as e:
         raise InputError(given.path, f"is not usable {chosen.title} data: {e}") from None
     out = []
     for i, m in enumerate(people):
-        meta = {"source": given.path.name, "format": chosen.name, "person": str(i), "item": item, **m.meta}
+        meta = {"source": given.path.name, "format": chosen.name, "person": str(i), "item": item, **m.meta, **known}
         if not m.observed.any():
             raise InputError(given.path, "has no observed joint at all", "Check that the recording worked")
         out.append(m.replace(meta={k: v for k, v in meta.items() if v is not None}))
@@ -203,14 +211,14 @@ def unit_length(units: str | None) -> float | None:
     """Return the metres in `units`: mm, cm, m, in, or a number with one of them (``10.4mm``)."""
     if units is None:
         return None
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*(mm|cm|m|in)\s*", units)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*(mm|cm|m|in)\s*", str(units))
     if not match or float(match[1] or 1) <= 0:
         raise LmmError(f"--units {units}: expected mm, cm, m or in, or a length such as 10.4mm.")
     return float(match[1] or 1) * UNITS_M[match[2]]
 
 
 def _positive(fps: float | None) -> float | None:
-    if fps is not None and not 0 < fps <= 10_000:
+    if fps is not None and not (isinstance(fps, (int, float)) and 0 < fps <= 10_000):
         raise LmmError(f"--source-fps {fps}: expected a rate between 0 and 10000 frames per second.")
     return fps
 
@@ -232,7 +240,7 @@ class Entry:
 
 
 # Files that nobody expects to hold movement; listed as ignored, not as refused.
-_IGNORED = re.compile(r"^(readme|licen[cs]e|copying|notice|changelog|citation|\.)|\.(md|jpe?g|png|gif|pdf|py)$", re.I)
+_IGNORED = re.compile(r"^(readme|licen[cs]e|copying|notice|changelog|citation|\.|(metadata|files)\.jsonl$)|\.(md|jpe?g|png|gif|pdf|py)$", re.I)
 
 
 def find_inputs(paths: list[Path], format: str | None = None) -> tuple[list[Entry], list[Path]]:

@@ -20,7 +20,7 @@ J = BODY_25.index
 def person(frames: int = 6, seed: int = 0) -> Motion:
     """Facing +z: the left side is at +x."""
     rng = np.random.default_rng(seed)
-    p = rng.normal(0, 0.3, (frames, 25, 3)) + [1, 1, -2]
+    p = rng.normal((1, 1, -2), 0.3, (frames, 25, 3))
     for name, x in (("RHip", -0.1), ("LHip", 0.1), ("RShoulder", -0.2), ("LShoulder", 0.2)):
         p[:, J[name]] = p[:, J["MidHip"]] + [x, 0, 0]
     return make_motion(p, 30, BODY_25, "world", meta={"subject": "a"})

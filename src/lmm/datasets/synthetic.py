@@ -42,9 +42,10 @@ def gait(
 
     The hip, knee and ankle follow the curves of ``gait_curves.toml``, the left leg half a cycle after the right, whose
     heel strikes at time 0. The root is moved so that the sole points on the floor stay where they are. `cadence_spm` is
-    in steps per minute; the steps are as long as the curves make them (0.44 of the height), unless both it and
-    `speed_mps` are given: then the legs' angles are scaled. `turn_deg_per_s` is positive to the left. `seed` adds slow changes of some 2 % to cadence and amplitude; without it all strides are
-    equal. Raises MotionError on values outside a walking adult's range.
+    in steps per minute; steps are as long as the curves make them (0.43 of the height), unless both it and `speed_mps`
+    are given: then the leg's angles are scaled. `turn_deg_per_s` is positive to the left. `seed` adds slow changes of
+    some 2 % to cadence and amplitude; without it all strides are equal.
+    Raises MotionError on values outside a walking adult's range.
     """
     _check(seconds, fps)
     if not 0.5 <= height_m <= 2.5:
@@ -53,6 +54,8 @@ def gait(
         raise MotionError(f"cadence_spm must lie between 30 and 200, got {cadence_spm}.")
     if speed_mps is not None and not 0.2 <= speed_mps <= 2.5:
         raise MotionError(f"speed_mps must lie between 0.2 and 2.5, got {speed_mps}.")
+    if not abs(turn_deg_per_s) <= 90:
+        raise MotionError(f"turn_deg_per_s must lie between -90 and 90, got {turn_deg_per_s}.")
     scale = 1.0
     if cadence_spm is None:
         natural = _data()["cadence_spm"]
@@ -87,15 +90,19 @@ def swing(
     """
     _check(seconds, fps)
     t = np.arange(max(1, round(seconds * fps))) / fps
-    return _stand({"shoulder": np.radians(amplitude_deg) * (1 - np.cos(2 * np.pi * frequency_hz * t)) / 2}, fps, height_m)
+    return _stand(
+        {"shoulder": np.radians(amplitude_deg) * (1 - np.cos(2 * np.pi * frequency_hz * t)) / 2}, fps, height_m
+    )
 
 
 def repetitions(count: int, period_s: float = 2.0, fps: float = 30.0, height_m: float = 1.75) -> Motion:
     """Return `count` raises of the straight right arm to 120 degrees, one every `period_s`, (T, 25, 3).
 
     The person stands still for one second before the first raise and after the last.
-    Raises MotionError on a bad duration or rate.
+    Raises MotionError on a bad count, period, duration or rate.
     """
+    if not (count >= 0 and period_s > 0):
+        raise MotionError(f"repetitions need a count of 0 or more and a period over 0 s, got {count} and {period_s}.")
     seconds = count * period_s + 2
     _check(seconds, fps)
     t = np.clip(np.arange(round(seconds * fps)) / fps - 1, 0, count * period_s)
@@ -145,7 +152,11 @@ def _wander(rng: np.random.Generator, t: Array) -> Array:
 
 def _walk(phase: Array, amplitude: Array, turn: Array, height_m: float) -> Array:
     """Return positions (T, 25, 3) of a walk at `phase` cycles of the right leg, with leg angles times `amplitude` and
-    heading `turn`, all (T,). The root moves against the weighted mean motion of the sole points."""
+    heading `turn`, all (T,).
+
+    The root moves against the mean motion of the sole points, each weighted by how near to the lowest one it is; its
+    height is a smooth maximum over them, which leaves up to 5 mm between sole and floor and never goes below it.
+    """
     angles = {
         "pelvis_rotation": _sine("pelvis_rotation", phase) * amplitude,
         "pelvis_obliquity": _sine("pelvis_obliquity", phase) * amplitude,
@@ -165,7 +176,8 @@ def _walk(phase: Array, amplitude: Array, turn: Array, height_m: float) -> Array
     weight /= weight.sum(axis=1, keepdims=True)
     root = np.zeros((len(phase), 3))
     root[1:] = -np.cumsum((weight[..., None] * np.diff(soles, axis=0)).sum(axis=1), axis=0)
-    root[:, 1] = -body[..., 1].min(axis=1)
+    lift = CONTACT_SCALE * np.log(np.exp(-above / CONTACT_SCALE).sum(axis=1))
+    root[:, 1] = lift - body[..., 1].min(axis=1)
     return np.asarray(body + root[:, None])
 
 
@@ -183,8 +195,8 @@ def _scale_for(step_m: float, height_m: float) -> float:
     shortest, longest = _step_length(low, height_m), _step_length(high, height_m)
     if not shortest <= step_m <= longest:
         raise MotionError(
-            f"steps of {step_m:.2f} m are out of reach for a person of {height_m:g} m ({shortest:.2f} to {longest:.2f} m); "
-            "choose another speed_mps or cadence_spm."
+            f"steps of {step_m:.2f} m are out of reach for a person of {height_m:g} m "
+            f"({shortest:.2f} to {longest:.2f} m); choose another speed_mps or cadence_spm."
         )
     for _ in range(24):
         middle = (low + high) / 2
@@ -200,7 +212,9 @@ def _pose(angles: dict[str, Array], frames: int, height_m: float) -> Array:
     """
     body = {k: np.multiply(v, height_m) for part in _data()["body"].values() for k, v in part.items()}
     zero = np.zeros(frames)
-    angle = {name: angles.get(name, zero) for name in ("pelvis_rotation", "pelvis_obliquity", "thorax_rotation", "sway_m")}
+    angle = {
+        name: angles.get(name, zero) for name in ("pelvis_rotation", "pelvis_obliquity", "thorax_rotation", "sway_m")
+    }
     at: dict[str, Array] = {"MidHip": np.zeros((frames, 3))}
     at["Neck"] = at["MidHip"] + [0, body["shoulder_height"] - body["thigh"] - body["shank"] - body["ankle_height"], 0]
     at["Nose"] = at["Neck"] + body["nose"]
@@ -248,5 +262,10 @@ def _stand(right_arm: dict[str, Array], fps: float, height_m: float) -> Motion:
 
 
 def _motion(positions: Array, fps: float, what: str) -> Motion:
-    meta = {"source": "lmm.datasets.synthetic", "synthetic": True, "description": f"synthetic: {what}", "licence": "Apache-2.0"}
+    meta = {
+        "source": "lmm.datasets.synthetic",
+        "synthetic": True,
+        "description": f"synthetic: {what}",
+        "licence": "Apache-2.0",
+    }
     return make_motion(positions, fps, table("body_25").skeleton, "world", meta=meta)

@@ -108,7 +108,9 @@ def _pelvis(markers: Array) -> tuple[Array, Array, Array]:
     right = _unit(markers[0] - markers[1])
     up = _unit(np.cross(right, front - back))
     axes = np.stack([np.cross(up, right), right, up], axis=1)
-    size = np.array([_median(np.linalg.norm(markers[0] - markers[1], axis=1)), _median(np.linalg.norm(front - back, axis=1))])
+    size = np.array(
+        [_median(np.linalg.norm(markers[0] - markers[1], axis=1)), _median(np.linalg.norm(front - back, axis=1))]
+    )
     return front, axes, size
 
 

@@ -14,6 +14,7 @@ from lmm.rendering.draw import (
     FAN,
     INK,
     MUTED,
+    PAPER,
     RULE,
     Canvas,
     fan,
@@ -31,7 +32,7 @@ from lmm.rendering.scene import MIDDLE, Panel, Scene
 GIF_RATES = (25.0, 20.0, 12.5, 10.0, 5.0)  # a GIF counts time in hundredths of a second
 MAX_GIF_FRAMES, MAX_MP4_FRAMES = 600, 54_000
 MP4_RATE = 30.0
-WIDTHS = {".gif": 560, ".mp4": 960}
+WIDTHS = {".gif": (560, 840), ".mp4": (960, 1280)}  # for one panel, for several
 HEAD, FOOT, EDGE = 62, 62, 16
 
 
@@ -41,7 +42,7 @@ def write(scene: Scene, out: Path, width: int | None) -> None:
     Raises InputError if it would be longer than MAX_GIF_FRAMES at the slowest rate, or MAX_MP4_FRAMES.
     """
     kind = out.suffix.lower()
-    size = _size(scene, width or WIDTHS[kind])
+    size = _size(scene, width or WIDTHS[kind][len(scene.panels) > 1])
     seconds = scene.end - scene.start
     if kind == ".gif":
         rates = [r for r in GIF_RATES if seconds * r < MAX_GIF_FRAMES]
@@ -62,22 +63,22 @@ def frames(scene: Scene, size: tuple[int, int], rate: float) -> Iterator[Image.I
 
 
 def _gif(scene: Scene, out: Path, size: tuple[int, int], rate: float) -> None:
-    times = scene.times(rate)
-    colours = _common_palette([_picture(scene, size, float(t)) for t in times[:: max(1, len(times) // 6)]])
-    pictures = (p.quantize(palette=colours, dither=Image.Dither.NONE) for p in frames(scene, size, rate))
+    tints = _palette(scene)
+    pictures = (p.quantize(palette=tints, dither=Image.Dither.NONE) for p in frames(scene, size, rate))
     first = next(pictures)
     first.save(out, "GIF", save_all=True, append_images=pictures, duration=round(1000 / rate), loop=0, disposal=1)
 
 
-def _common_palette(pictures: list[Image.Image]) -> Image.Image:
-    """Return one palette for all frames, so that nothing flickers; the paper does not crowd out the figures."""
-    width, height = pictures[0].size
-    sheet = Image.new("RGB", (width, height * len(pictures)))
-    for i, p in enumerate(pictures):
-        sheet.paste(p, (0, i * height))
-    pixels = np.asarray(sheet).reshape(-1, 3)
-    tints = np.unique(pixels, axis=0)
-    return Image.fromarray(np.ascontiguousarray(tints[None])).quantize(128, Image.Quantize.MEDIANCUT)
+def _palette(scene: Scene) -> Image.Image:
+    """Return one palette for all frames, so that nothing flickers: the colours in use, and their way to the paper."""
+    bases = {INK, MUTED, FAN}
+    for panel in scene.panels:
+        bases.update(c for i in range(len(panel.tracks)) for c in palette(i, len(panel.tracks)))
+    steps = max(255 // len(bases), 2)
+    tints = [PAPER] + [mix(c, PAPER, k / steps) for c in sorted(bases) for k in range(steps)]
+    image = Image.new("P", (1, 1))
+    image.putpalette([v for c in tints[:256] for v in c])
+    return image
 
 
 def _mp4(scene: Scene, out: Path, size: tuple[int, int], rate: float) -> None:
@@ -109,10 +110,10 @@ def _size(scene: Scene, width: int) -> tuple[int, int]:
 def _picture(scene: Scene, size: tuple[int, int], t: float) -> Image.Image:
     canvas = Canvas(*size)
     columns, rows = _grid(scene)
-    width, height = size[0] / columns, (size[1] - FOOT) / rows
+    width, height = size[0] // columns, (size[1] - FOOT) // rows
     for i, panel in enumerate(scene.panels):
         left, top = i % columns * width, i // columns * height
-        _panel(canvas, (left + EDGE, top + 10, left + width - EDGE, top + height), panel, t)
+        canvas.paste(_panel((width, height), panel, t), left, top)
         if i % columns:
             canvas.line(np.array([left, top + 12]), np.array([left, top + height - 8]), RULE, 1)
     _clock(canvas, scene, t)
@@ -121,9 +122,10 @@ def _picture(scene: Scene, size: tuple[int, int], t: float) -> Image.Image:
     return canvas.image
 
 
-def _panel(canvas: Canvas, box: tuple[float, float, float, float], panel: Panel, t: float) -> None:
-    left, top, right, bottom = box
-    view = panel.camera.view((left, top + HEAD, right, bottom - 4))
+def _panel(size: tuple[int, int], panel: Panel, t: float) -> Canvas:
+    canvas = Canvas(*size)
+    left, top, right = float(EDGE), 10.0, float(size[0] - EDGE)
+    view = panel.camera.view((left, top + HEAD, right, size[1] - 4))
     shift = panel.shift(t)
     colours = [palette(i, len(panel.tracks)) for i in range(len(panel.tracks))]
     floor(canvas, view, panel, shift)
@@ -137,13 +139,14 @@ def _panel(canvas: Canvas, box: tuple[float, float, float, float], panel: Panel,
             figure(canvas, view, segment, frame, shift, colour, thick, 1.0 if lasts else 0.3)
     if len(panel.tracks) > 1:
         canvas.text(left, top, f"{len(panel.tracks)} motions", 16, INK)
-        return
+        return canvas
     track = panel.tracks[0]
     segment, frame, lasts = track.at(t)
     ended = "" if lasts else f"ended at {track.end:.2f} s" if t > track.end else f"starts at {track.start:.2f} s"
     canvas.text(left, top, track.title, 16, INK, room=right - left)
     canvas.text(left, top + 21, track.facts, 12, MUTED, room=right - left)
     canvas.text(left, top + 37, ended or missing_line(segment, frame), 12, MUTED, room=right - left)
+    return canvas
 
 
 def _clock(canvas: Canvas, scene: Scene, t: float) -> None:

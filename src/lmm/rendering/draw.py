@@ -59,6 +59,10 @@ class Canvas:
     def image(self) -> Image.Image:
         return self._image.reduce(self._fine) if self._fine > 1 else self._image
 
+    def paste(self, other: Canvas, x: int, y: int) -> None:
+        """Put another canvas of the same fineness at (x, y)."""
+        self._image.paste(other._image, (x * self._fine, y * self._fine))
+
     def line(self, a: Array, b: Array, colour: Colour, width: float, alpha: float = 1.0) -> None:
         ends = [(float(a[0] * self._fine), float(a[1] * self._fine)), (float(b[0] * self._fine), float(b[1] * self._fine))]
         self._draw.line(ends, (*colour, round(255 * alpha)), max(1, round(width * self._fine)))
@@ -147,6 +151,9 @@ def floor(canvas: Canvas, view: View, panel: Panel, shift: Array) -> None:
             ends[:, axis] = k * step
             ends[:, other] = middle[other] - reach, middle[other] + reach
             canvas.line(*view.project(ends - shift)[0], GRID, 1)
+    turn = np.linspace(0, 2 * np.pi, 73)
+    ring = np.stack([middle[0] + radius * np.cos(turn), np.full(73, panel.floor), middle[2] + radius * np.sin(turn)], axis=1)
+    canvas.path(view.project(ring - shift)[0], GRID, 1)
 
 
 def grid_step(radius: float) -> float:

@@ -335,17 +335,17 @@ def _pairs(skeleton: Skeleton) -> list[tuple[str, str]]:
 
 
 def _centre(motion: Motion) -> Array:
-    """Return where the body is, (T, D): the mean of its joints, over half a second, held where nothing is seen."""
+    """Return where the body is, (T, D): the mean of its joints, over half a second (less near the ends), held where
+    nothing is seen."""
     seen = motion.observed.any(axis=1)
     if not seen.any():
         return np.zeros((motion.num_frames, motion.num_dims))
     mean = np.nan_to_num(motion.positions.astype(np.float64)).sum(axis=1) / np.maximum(motion.observed.sum(axis=1), 1)[:, None]
     t = np.arange(motion.num_frames)
     full = np.stack([np.interp(t, t[seen], mean[seen, d]) for d in range(motion.num_dims)], axis=1)
-    half = max(int(motion.fps / 4), 0)
+    half = np.minimum(int(motion.fps / 4), np.minimum(t, t[::-1]))
     total = np.concatenate([np.zeros((1, motion.num_dims)), np.cumsum(full, axis=0)])
-    low, high = np.maximum(t - half, 0), np.minimum(t + half + 1, motion.num_frames)
-    return np.asarray((total[high] - total[low]) / (high - low)[:, None])
+    return np.asarray((total[t + half + 1] - total[t - half]) / (2 * half + 1)[:, None])
 
 
 def _body_size(motion: Motion) -> float:

@@ -10,6 +10,7 @@ A line of ``texts/<clip>.txt`` is ``caption#tokens#start#end`` in seconds; start
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +57,15 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     if given.kind == "file":
         positions = recover(_features(given.bytes(), path))
     else:
-        names = items(given) or []
-        item = names[0] if item is None and len(names) == 1 else item
-        if item not in names:
+        joints, vectors = (path / kind / f"{item}.npy" for kind in ("new_joints", "new_joint_vecs"))
+        if item is None or Path(item).name != item or not (joints.is_file() or vectors.is_file()):
+            names = items(given) or []
             raise InputError(path, f"holds {len(names)} clips: {', '.join(names[:8])} ...", "Choose one with --person")
-        joints = path / "new_joints" / f"{item}.npy"
         if joints.is_file():
             positions = load_npy(Input(joints).bytes(), joints)
             if positions.ndim != 3 or positions.shape[1:] != (JOINTS, 3) or positions.dtype.kind != "f":
                 raise InputError(joints, f"is {positions.dtype} {positions.shape}, numbers (frames, 22, 3) were expected", "Export it again")
         else:
-            vectors = path / "new_joint_vecs" / f"{item}.npy"
             positions = recover(_features(Input(vectors).bytes(), vectors))
         meta |= {"person": item, "trial": item, **_texts(given, item), **_split(given, item)}
     return [make_motion(positions, options.rate(path, FPS), table("smpl_22").skeleton, "world", meta=meta)]
@@ -119,7 +118,7 @@ def _texts(given: Input, item: str) -> dict[str, Any]:
     if not path.is_file():
         return {}
     captions, spans = [], []
-    for number, line in enumerate(decode(Input(path).bytes(), path).splitlines(), start=1):
+    for number, line in enumerate(Input(path).text().splitlines(), start=1):
         if not line.strip():
             continue
         parts = line.split("#")
@@ -139,6 +138,12 @@ def _texts(given: Input, item: str) -> dict[str, Any]:
 
 def _split(given: Input, item: str) -> dict[str, str]:
     for split in SPLITS:
-        if f"{split}.txt" in given.names and item in decode(given.member(f"{split}.txt"), given.path / f"{split}.txt").split():
+        path = given.path / f"{split}.txt"
+        if path.is_file() and item in _listed(path, path.stat().st_mtime_ns):
             return {"split": split}
     return {}
+
+
+@lru_cache(maxsize=8)
+def _listed(path: Path, _changed: int) -> frozenset[str]:
+    return frozenset(Input(path).text().split())

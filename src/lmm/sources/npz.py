@@ -37,6 +37,18 @@ def load_npy(data: bytes, source: str | Path) -> NDArray[Any]:
         raise InputError(source, f"is not a readable npy array ({e})", "Save it again with numpy.save") from None
 
 
+def npy_header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Return shape and type from the first bytes of an .npy file, or None if they are not one's. Allocates nothing."""
+    try:
+        stream = io.BytesIO(head)
+        version = np.lib.format.read_magic(stream)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = reader(stream, max_header_size=10_000)
+    except Exception:  # the header is parsed as a Python literal: any of a dozen errors
+        return None
+    return shape, dtype
+
+
 class NpzFile:
     """A zip of arrays, read one at a time. Raises InputError if the zip, or an array in it, is damaged."""
 

@@ -172,7 +172,7 @@ def _read_one(chosen: Source, given: Input, options: Options, item: str | None) 
         raise InputError(given.path, f"is not usable {chosen.title} data: {e}") from None
     out = []
     for i, m in enumerate(people):
-        meta = {"source": given.path.name, "format": chosen.name, "person": str(i), "item": item, **m.meta, **known}
+        meta = {"source": given.path.name, "person": str(i), "item": item, **m.meta, **known, "format": chosen.name}
         if not m.observed.any():
             raise InputError(given.path, "has no observed joint at all", "Check that the recording worked")
         out.append(m.replace(meta={k: v for k, v in meta.items() if v is not None}))

@@ -1,0 +1,43 @@
+"""`lmm forecast`: a motion → what may come next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lmm.cli.options import Format, MotionPath, Person, SourceFps, Units, Up, read_one, say
+
+PICTURES = (".png", ".gif", ".mp4", ".html")
+
+
+def forecast(
+    path: MotionPath,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Forecast file (.lmm.npz keeps all) or picture (.html, .png, .gif, .mp4).", show_default=False)],
+    model: Annotated[str, typer.Option("--model", help="A name from lmm models list.")] = "constant-velocity",
+    seconds: Annotated[float, typer.Option("--seconds", help="Horizon, seconds.")] = 2.0,
+    samples: Annotated[int, typer.Option("--samples", help="How many possible futures.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the samples.")] = 0,
+    format: Format = None,
+    source_fps: SourceFps = None,
+    units: Units = None,
+    up: Up = None,
+    person: Person = None,
+) -> None:
+    """Forecast how a motion goes on, in the source's own pixels or metres."""
+    from lmm.core.registry import models, writer_for
+    from lmm.inference.forecast import forecast as run
+
+    models.get(model)
+    if out.suffix.lower() not in PICTURES:
+        writer_for(out)
+    future = run(read_one(path, format, source_fps, units, up, person), model, seconds, samples, seed)
+    if out.suffix.lower() in PICTURES:
+        from lmm.rendering.render import render
+
+        written = [render([future], out)]
+    else:
+        written = future.save(out)
+    for file in written:
+        say(f"wrote {file}")

@@ -1,0 +1,62 @@
+"""`lmm models`: which models there are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import typer
+
+from lmm.cli.options import Json, print_json
+
+app = typer.Typer(help="List, describe and check models.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def _infos() -> list[dict[str, Any]]:
+    from lmm.core.registry import models
+
+    return [dataclasses.asdict(models.get(name)("xyz").info) for name in models]
+
+
+@app.command("list")
+def list_models(json: Json = False) -> None:
+    """List all models."""
+    found = _infos()
+    if json:
+        print_json({"models": found})
+        return
+    for m in found:
+        print(f"{m['name']:20} {m['kind']:10} {m['parameters']:>12,} parameters  layout {m['layout']:4} {m['licence']}")
+
+
+@app.command("info")
+def info(name: Annotated[str, typer.Argument(show_default=False)], json: Json = False) -> None:
+    """Describe one model."""
+    from lmm.core.registry import models
+
+    models.get(name)
+    found = next(m for m in _infos() if m["name"] == name)
+    if json:
+        print_json(found)
+        return
+    for key, value in found.items():
+        print(f"{key:12} {value}")
+
+
+@app.command("check")
+def check(json: Json = False) -> int:
+    """Run every model once on a synthetic walk and say whether it works."""
+    import numpy as np
+
+    from lmm.core.registry import models
+    from lmm.datasets.synthetic import gait
+    from lmm.inference.forecast import forecast
+
+    walk = gait(seconds=9.0, fps=30.0)
+    results = {name: bool(np.isfinite(forecast(walk, name).joint("MidHip")).all()) for name in models}
+    if json:
+        print_json({"models": results})
+    else:
+        for name, works in results.items():
+            print(f"{name:20} {'works' if works else 'FAILS'}")
+    return 0 if all(results.values()) else 2

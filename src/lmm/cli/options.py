@@ -1,0 +1,50 @@
+"""Options that several commands share, and how they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lmm.core.motion import Motion
+
+MotionPath = Annotated[Path, typer.Argument(help="A file or folder of movement.", show_default=False)]
+Format = Annotated[str | None, typer.Option("--format", help="Format of the input, if not detected.", show_default=False)]
+SourceFps = Annotated[float | None, typer.Option("--source-fps", help="Frame rate of the input, if the file does not say it.", show_default=False)]
+Units = Annotated[str | None, typer.Option("--units", help="Unit of the input: mm, cm, m, in, or a length such as 10.4mm.", show_default=False)]
+Up = Annotated[str | None, typer.Option("--up", help="Vertical axis of the input: y, z, x, -y, -z or -x.", show_default=False)]
+Person = Annotated[str | None, typer.Option("--person", help="Which person, or clip of a collection.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def read_one(
+    path: Path, format: str | None, source_fps: float | None, units: str | None, up: str | None, person: str | None
+) -> Motion:
+    """Read the one motion that the options name, or a clip of a store (``--person ID``)."""
+    import lmm
+
+    if (path / "manifest.json").is_file():
+        store = lmm.Store(path)
+        if person is None:
+            from lmm.core.errors import InputError
+
+            ids = store.clips()["id"].to_pylist()
+            raise InputError(path, f"is a store of {len(ids)} clips: {', '.join(ids[:6])} ...", "Choose one with --person")
+        found: Motion = store.motion(person)
+        return found
+    motion: Motion = lmm.read(path, format, person, source_fps, units, up)
+    return motion
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object; numbers that JSON cannot hold become null."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """Tell the user something that is no result: on stderr, so that pipes stay clean."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,171 @@
+"""netCDF files of poses in the schema of `movement`: `position` (time, space, keypoint, individual) and `confidence`.
+
+Dimensions may have singular names (movement 0.17 and later) or plural ones. Attributes used: `fps`, `time_unit`
+(seconds or frames). Two dimensions are pixels; three need a unit and a vertical, which `movement` does not state and
+`lmm.exports.netcdf` adds as `lmm_units` and `lmm_up`, with the skeleton and the clock, so that its files return whole.
+Schema: neuroinformatics-unit/movement, "movement datasets". Needs the extra ``interop``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm.core.errors import InputError, MotionError
+from lmm.core.geometry import y_up_from
+from lmm.core.motion import MAX_FRAMES, MAX_JOINTS, Motion, make_motion
+from lmm.core.skeleton import Skeleton
+from lmm.skeletons import Table, table, table_names
+from lmm.sources.files import Input
+from lmm.sources.labels import HIERARCHIES, labelled_skeleton, turn_y_up
+from lmm.sources.reading import UNITS_M, Options, source
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+MAX_NUMBERS = 1 << 28
+MAX_INDIVIDUALS = 1_000
+UNEVEN = 1e-4  # time steps that differ by more than this share of the median are an irregular clock
+CANDIDATES = ("keypoints", *(c for c in HIERARCHIES if c != "keypoints"))
+MISSING_LIBRARIES = "Install them with: pip install 'large-movement-model[interop]'"
+
+
+def sniff(given: Input) -> bool:
+    """True for HDF5 files with a variable `position`, and for any named .nc where no library can look into it."""
+    if not given.head.startswith(MAGIC):
+        return False
+    try:
+        import h5py
+    except ImportError:
+        return given.name.endswith(".nc")
+    try:
+        with h5py.File(io.BytesIO(given.bytes()), "r") as f:
+            return "position" in f
+    except Exception:  # damaged HDF5 raises a dozen kinds of error
+        return False
+
+
+@source("netcdf", "netCDF of movement", sniff, extensions=(".nc",))
+def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
+    path = given.path
+    try:
+        import h5netcdf  # noqa: F401
+        import h5py  # noqa: F401
+        import xarray
+    except ImportError as e:
+        raise InputError(path, f"needs the Python packages xarray, h5netcdf and h5py ({e})", MISSING_LIBRARIES) from None
+    try:
+        with xarray.open_dataset(io.BytesIO(given.bytes()), engine="h5netcdf", decode_times=False) as data:
+            return _people(data, options, path)
+    except (InputError, MotionError):
+        raise
+    except Exception as e:  # damaged HDF5 raises a dozen kinds of error
+        raise InputError(path, f"is not a readable netCDF file of movement ({type(e).__name__}: {e})", "Save it again") from None
+
+
+def _people(data: Any, options: Options, path: Path) -> list[Motion]:
+    if "position" not in data:
+        raise InputError(path, "has no variable 'position'", "A file of poses saved by movement is expected")
+    variable = data["position"].rename({p: s for p, s in (("keypoints", "keypoint"), ("individuals", "individual")) if p in data["position"].dims})
+    if set(variable.dims) - {"individual"} != {"time", "space", "keypoint"}:
+        raise InputError(path, f"position has the dimensions {', '.join(map(str, variable.dims))}", "Expected time, space, keypoint and individual")
+    sizes = dict(variable.sizes)
+    if variable.size > MAX_NUMBERS or sizes["time"] > MAX_FRAMES or sizes["keypoint"] > MAX_JOINTS or sizes.get("individual", 1) > MAX_INDIVIDUALS:
+        raise InputError(path, f"claims {sizes}", "Split it into shorter takes")
+    order = ("individual", "time", "keypoint", "space") if "individual" in sizes else ("time", "keypoint", "space")
+    names = [str(n) for n in data[_coordinate(data, "keypoint")].values.tolist()]
+    axes = [str(s) for s in data["space"].values.tolist()]
+    if sorted(axes) not in (["x", "y"], ["x", "y", "z"]):
+        raise InputError(path, f"has the coordinates {', '.join(axes)}", "Expected x, y or x, y, z")
+    positions = np.asarray(variable.transpose(*order).values, np.float64)[..., [axes.index(a) for a in sorted(axes)]]
+    positions = positions.reshape(-1, *positions.shape[-3:])
+    positions = np.where(np.isfinite(positions).all(axis=-1, keepdims=True), positions, np.nan)
+    confidence, notes = _confidence(data, order[:-1], positions)
+    individuals = [str(i) for i in data[_coordinate(data, "individual")].values.tolist()] if "individual" in sizes else ["0"]
+    fps, times = _clock(data, sizes["time"], options, path)
+    skeleton, layout = _skeleton(data, names, path)
+    positions, space, how = _in_space(positions, data.attrs, skeleton, layout, options, path)
+    meta = {**_told(data, "lmm_meta", dict, path), **({"up": how} if how else {}), **({"notes": notes} if notes else {})}
+    size = tuple(int(n) for n in _told(data, "lmm_size", list, path)) or None
+    fields: dict[str, Any] = {"times": times, "start_s": float(data.attrs.get("lmm_start_s", 0 if times is None else times[0]))}
+    return [
+        make_motion(
+            p, fps, skeleton, space, c, meta={"person": name, **meta},
+            size=size if size and len(size) == 2 and space == "image" else None, **fields,
+        )
+        for p, c, name in zip(positions, confidence, individuals, strict=True)
+    ]  # fmt: skip
+
+
+def _coordinate(data: Any, name: str) -> str:
+    return name if name in data.coords else f"{name}s"
+
+
+def _confidence(data: Any, order: tuple[str, ...], positions: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Return (people, T, J) in [0, 1]: 1 for each position where the file holds none, or only NaN."""
+    finite = np.isfinite(positions).all(axis=-1)
+    stated = data.get("confidence")
+    if stated is None or not np.isfinite(stated.values).any():
+        return finite.astype(np.float32), []
+    stated = stated.rename({p: s for p, s in (("keypoints", "keypoint"), ("individuals", "individual")) if p in stated.dims})
+    c = np.asarray(stated.transpose(*order).values, np.float64).reshape(finite.shape)
+    over = int((c > 1).sum())
+    return np.where(finite, np.clip(np.nan_to_num(c, nan=0), 0, 1), 0), [f"{over} confidences above 1 are read as 1"] if over else []
+
+
+def _clock(data: Any, frames: int, options: Options, path: Path) -> tuple[float, NDArray[Any] | None]:
+    """Return the rate, and the time stamps where they are uneven."""
+    stated = data.attrs.get("fps")
+    stated = float(stated) if stated is not None and np.size(stated) == 1 and str(stated) != "None" else None
+    stated = stated if stated is not None and 0 < stated < 1e5 else None
+    if data.attrs.get("time_unit") != "seconds" or "time" not in data.coords or options.source_fps is not None:
+        return options.rate(path, stated), None
+    times = np.asarray(data["time"].values, np.float64)
+    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise InputError(path, "has time stamps that do not increase", "Save it again, or give the rate with --source-fps")
+    step = float(np.median(np.diff(times))) if frames > 1 else None
+    even = step is None or bool((np.abs(np.diff(times) - step) <= UNEVEN * step).all())
+    return options.rate(path, stated or (float(f"{1 / step:.9g}") if step else None)), None if even else times
+
+
+def _skeleton(data: Any, names: list[str], path: Path) -> tuple[Skeleton, Table]:
+    """Return lmm's own skeleton where the file keeps it; else the table with these joints, or one that knows the names."""
+    kept = _told(data, "lmm_skeleton", dict, path)
+    if kept and kept.get("table") in table_names():
+        pairs = tuple((str(r), str(l)) for r, l in kept["pairs"])
+        return Skeleton(str(kept["name"]), tuple(names), tuple(int(p) for p in kept["parents"]), pairs, kept["table"]), table(kept["table"])
+    same = [n for n in table_names() if table(n).joints == tuple(names)]
+    if same:
+        return table(same[0]).skeleton, table(same[0])
+    return labelled_skeleton("netcdf", names, (-1,) * len(names), CANDIDATES, path)
+
+
+def _in_space(
+    positions: NDArray[Any], attrs: dict[str, Any], skeleton: Skeleton, layout: Table, options: Options, path: Path
+) -> tuple[NDArray[Any], Any, str | None]:
+    """Return positions (people, T, J, C) as pixels or as metres with y up, the space, and how the vertical was known."""
+    if attrs.get("lmm_space") == "body":
+        return positions, "body", None
+    if positions.shape[-1] == 2:
+        return positions, "image", None
+    unit = options.units or UNITS_M.get(str(attrs.get("lmm_units")))
+    if unit is None:
+        raise InputError(path, "does not state its unit", "Give it with --units, for example --units m")
+    up = options.up or attrs.get("lmm_up")
+    if up in ("x", "y", "z", "-x", "-y", "-z"):
+        return y_up_from(up, positions) * unit, "world", f"{up} up, {'as given' if options.up else 'as the file says'}"
+    together = np.concatenate(list(positions))
+    turned, how = turn_y_up(together, skeleton.joints, layout, None, None, path)
+    return turned.reshape(positions.shape) * unit, "world", how
+
+
+def _told(data: Any, name: str, kind: type, path: Path) -> Any:
+    """Return lmm's own attribute, JSON of the type `kind`; an empty one where it is absent."""
+    text = data.attrs.get(name)
+    value = json.loads(str(text)) if text is not None else kind()
+    if not isinstance(value, kind):
+        raise InputError(path, f"has an attribute {name} that lmm did not write", "Remove it")
+    return value

@@ -26,7 +26,9 @@ def image_motion(frames: int = 12) -> Motion:
     confidence = rng.uniform(0.1, 1, (frames, 25)).astype(np.float32)
     confidence[3, 4] = confidence[5:8, 20] = 0
     meta = {"captions": ["größer"], "licence": "CC0"}
-    return Motion(positions, confidence, 29.97, table("body_25").skeleton, "image", size=(640, 480), start_s=2.0, meta=meta)
+    return Motion(
+        positions, confidence, 29.97, table("body_25").skeleton, "image", size=(640, 480), start_s=2.0, meta=meta
+    )
 
 
 def world_motion(name: str = "body_25", frames: int = 12) -> Motion:
@@ -49,7 +51,11 @@ def equal(a: Motion, b: Motion, confidence: bool = True) -> None:
 @pytest.mark.parametrize("name", ["body_25", "kinect_v2", "smpl_22"])
 def test_netcdf_is_exact(tmp_path: Path, name: str) -> None:
     pytest.importorskip("h5netcdf")
-    for motion in (image_motion(), world_motion(name), world_motion(name).replace(times=np.cumsum(np.arange(1, 13) / 50))):
+    for motion in (
+        image_motion(),
+        world_motion(name),
+        world_motion(name).replace(times=np.cumsum(np.arange(1, 13) / 50)),
+    ):
         (path,) = motion.save(tmp_path / "a.nc")
         back = lmm.read(path)
         equal(motion, back)
@@ -72,7 +78,7 @@ def test_netcdf_follows_movement(tmp_path: Path) -> None:
 
 
 def test_csv(tmp_path: Path) -> None:
-    for motion in (image_motion(), image_motion().replace(times=np.cumsum(np.arange(1, 13) / 50))):
+    for motion in (image_motion(), image_motion().replace(fps=50 / 7, times=np.cumsum(np.arange(1, 13) / 50))):
         (path,) = motion.save(tmp_path / "a.csv")
         equal(motion, lmm.read(path))
     with path.open(newline="", encoding="utf-8") as f:
@@ -134,7 +140,9 @@ def test_real_openpose_clip(shared_data: Path, tmp_path: Path, clip: str) -> Non
         equal(motion, lmm.read(path, **options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("extension", "options"), [(".csv", {"units": "m", "up": "y"}), (".trc", {"up": "y"}), (".nc", {})])
+@pytest.mark.parametrize(
+    ("extension", "options"), [(".csv", {"units": "m", "up": "y"}), (".trc", {"up": "y"}), (".nc", {})]
+)
 def test_samples_are_numbered_files(tmp_path: Path, extension: str, options: dict[str, str]) -> None:
     motion = world_motion()
     draws = np.stack([motion.positions + np.float32(i) for i in range(3)])

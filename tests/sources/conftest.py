@@ -37,7 +37,9 @@ def survives_damage(tmp_path: Path) -> Callable[..., None]:
                         data[at] = int(rng.integers(256))
                 elif i % 4 == 2:
                     at = int(rng.integers(len(good)))
-                    data[at:at] = [b"NaN", b"-1", b"1e999", b"99999999999", b",", b"\n", b"\xff\x00"][int(rng.integers(7))]
+                    data[at:at] = [b"NaN", b"-1", b"1e999", b"99999999999", b",", b"\n", b"\xff\x00"][
+                        int(rng.integers(7))
+                    ]
                 else:
                     a, b = sorted(int(n) for n in rng.integers(len(good), size=2))
                     del data[a : a + (b - a) % 200]

@@ -93,7 +93,9 @@ def test_never_unpickles(tmp_path: Path) -> None:
 
 def test_a_header_that_promises_too_much(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((5, 22, 3)))
-    data = (tmp_path / "a.npy").read_bytes().replace(b"(5, 22, 3)", b"(1999999, 22, 3)"[:16]).replace(b"   \n", b"\n", 1)
+    data = (
+        (tmp_path / "a.npy").read_bytes().replace(b"(5, 22, 3)", b"(1999999, 22, 3)"[:16]).replace(b"   \n", b"\n", 1)
+    )
     (tmp_path / "a.npy").write_bytes(data)
     with pytest.raises(LmmError):
         lmm.read(tmp_path / "a.npy", source_fps=20, units="m", up="y")

@@ -19,14 +19,19 @@ NAMES = list(table("coco_17").joints)
 
 def people(frames: int, x: float, speed: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    xy = rng.uniform((0, 50), (80, 400), (17, 2)) + np.stack([x + speed * np.arange(frames), np.zeros(frames)], -1)[:, None]
+    xy = (
+        rng.uniform((0, 50), (80, 400), (17, 2))
+        + np.stack([x + speed * np.arange(frames), np.zeros(frames)], -1)[:, None]
+    )
     return np.concatenate([xy.round(2), np.full((frames, 17, 1), 2.0)], axis=-1)
 
 
 def annotations(bodies: list[np.ndarray], name: str = "clip_{:05d}.jpg", **fields: Any) -> dict[str, Any]:
     frames = len(bodies[0])
     return {
-        "images": [{"id": 100 + t, "file_name": name.format(t), "width": 640, "height": 480} for t in reversed(range(frames))],
+        "images": [
+            {"id": 100 + t, "file_name": name.format(t), "width": 640, "height": 480} for t in reversed(range(frames))
+        ],
         "annotations": [
             {"image_id": 100 + t, "category_id": 1, "num_keypoints": 17, "keypoints": b[t].ravel().tolist()}
             for t in range(frames)
@@ -74,7 +79,11 @@ def test_track_ids_go_before_linking(tmp_path: Path) -> None:
 def test_results_scores_and_flags(tmp_path: Path) -> None:
     body = people(10, 0, 5, 1)
     body[..., 2] = np.linspace(0, 1, 17)
-    results = [{"image_id": 5 + t, "category_id": 1, "keypoints": b.ravel().tolist(), "score": 0.9} for t, b in enumerate(body) if t != 4]
+    results = [
+        {"image_id": 5 + t, "category_id": 1, "keypoints": b.ravel().tolist(), "score": 0.9}
+        for t, b in enumerate(body)
+        if t != 4
+    ]
     motion = lmm.read(write(tmp_path / "a.json", results), source_fps=25)
     assert motion.num_frames == 10
     np.testing.assert_allclose(motion.confidence[0], np.linspace(0, 1, 17), rtol=1e-6)

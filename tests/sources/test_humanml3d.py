@@ -62,7 +62,9 @@ def folder(tmp_path: Path) -> Path:
     np.save(root / "new_joints/000001.npy", dancer(seed=1).astype(np.float32))
     for i in (1, 2):
         np.save(root / f"new_joint_vecs/00000{i}.npy", encode(dancer(seed=i)).astype(np.float32))
-    (root / "texts/000001.txt").write_text("a person turns.#a/DET person/NOUN turn/VERB#0.0#0.0\nhe walks#he/PRON walk/VERB#1.0#2.5\n")
+    (root / "texts/000001.txt").write_text(
+        "a person turns.#a/DET person/NOUN turn/VERB#0.0#0.0\nhe walks#he/PRON walk/VERB#1.0#2.5\n"
+    )
     (root / "train.txt").write_text("000001\n")
     (root / "test.txt").write_text("000002\n")
     return root

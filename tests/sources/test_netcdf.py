@@ -47,7 +47,12 @@ def movement(path: Path, dims: int = 2, people: int = 1, plural: bool = False, *
 def test_pixels(tmp_path: Path, plural: bool) -> None:
     position = movement(tmp_path / "a.nc", plural=plural, fps=30.0)
     motion = lmm.read(tmp_path / "a.nc")
-    assert (motion.meta["format"], motion.space, motion.fps, motion.skeleton.table) == ("netcdf", "image", 30, "keypoints")
+    assert (motion.meta["format"], motion.space, motion.fps, motion.skeleton.table) == (
+        "netcdf",
+        "image",
+        30,
+        "keypoints",
+    )
     assert motion.times is None
     seen = motion.observed
     np.testing.assert_array_equal(motion.positions[seen], np.moveaxis(position, 1, 2)[..., 0][seen].astype(np.float32))

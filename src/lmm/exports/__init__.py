@@ -43,7 +43,10 @@ def each_sample(motion: Motion, path: Path, extension: str) -> Iterator[tuple[Mo
     width = max(2, len(str(len(motion.samples) - 1)))
     for i, sample in enumerate(motion.samples):
         # Each draw keeps the forecast's confidence where it has a position.
-        yield motion.replace(positions=sample, samples=None), path.with_name(f"{stem}_{i:0{width}d}{path.name[-len(extension) :]}")
+        yield (
+            motion.replace(positions=sample, samples=None),
+            path.with_name(f"{stem}_{i:0{width}d}{path.name[-len(extension) :]}"),
+        )
 
 
 def needs(motion: Motion, path: Path, *spaces: str) -> None:
@@ -51,4 +54,8 @@ def needs(motion: Motion, path: Path, *spaces: str) -> None:
     if motion.space not in spaces:
         held = {"image": "pixels of an image", "world": "metres in the world", "body": "normalised positions"}
         suffix = "".join(path.suffixes[-1:])
-        raise InputError(path, f"{suffix} files hold {' or '.join(held[s] for s in spaces)}, this motion has {held[motion.space]}", "Write .lmm.npz, which holds every motion")
+        raise InputError(
+            path,
+            f"{suffix} files hold {' or '.join(held[s] for s in spaces)}, this motion has {held[motion.space]}",
+            "Write .lmm.npz, which holds every motion",
+        )

@@ -23,7 +23,9 @@ def encode(motion: Motion, path: Path) -> bytes:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["time_s", *(f"{j}_{p}" for j in motion.skeleton.joints for p in parts)])
-    for time, points, confidence in zip(motion.clock.tolist(), motion.positions.tolist(), motion.confidence.tolist(), strict=True):
+    for time, points, confidence in zip(
+        motion.clock.tolist(), motion.positions.tolist(), motion.confidence.tolist(), strict=True
+    ):
         cells = [f"{time:.12g}" if motion.times is None else repr(time)]
         for point, c in zip(points, confidence, strict=True):
             cells += ["" if v != v else f"{v:.9g}" for v in point]

@@ -27,7 +27,11 @@ def encode(motion: Motion, path: Path) -> bytes:
         import h5py  # noqa: F401
         import xarray
     except ImportError as e:
-        raise InputError(path, f"needs the Python packages xarray, h5netcdf and h5py ({e})", "Install them with: pip install 'large-movement-model[interop]'") from None
+        raise InputError(
+            path,
+            f"needs the Python packages xarray, h5netcdf and h5py ({e})",
+            "Install them with: pip install 'large-movement-model[interop]'",
+        ) from None
     s = motion.skeleton
     reading = ("format", "source", "person", "item", "up")
     attributes: dict[str, Any] = {

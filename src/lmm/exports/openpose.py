@@ -28,9 +28,15 @@ def encode(motion: Motion, path: Path) -> bytes:
     """Return the zip. Raises InputError for other spaces and skeletons, and where the clock is irregular."""
     needs(motion, path, "image")
     if motion.skeleton.joints != table("body_25").joints:
-        raise InputError(path, f"OpenPose files hold BODY_25, this motion has the skeleton {motion.skeleton.name}", "Convert it with --to body_25")
+        raise InputError(
+            path,
+            f"OpenPose files hold BODY_25, this motion has the skeleton {motion.skeleton.name}",
+            "Convert it with --to body_25",
+        )
     if motion.times is not None:
-        raise InputError(path, "OpenPose files have no time stamps, and this motion's clock is irregular", "Resample it with --fps")
+        raise InputError(
+            path, "OpenPose files have no time stamps, and this motion's clock is irregular", "Resample it with --fps"
+        )
     points = np.concatenate([motion.positions, motion.confidence[..., None]], axis=-1)
     points[~motion.observed] = 0
     first = max(0, round(motion.start_s * motion.fps))
@@ -38,7 +44,11 @@ def encode(motion: Motion, path: Path) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, frame in enumerate(points, start=first):
-            person = {"person_id": [-1], "pose_keypoints_2d": [float(str(v)) for v in frame.ravel()], **{k: [] for k in OTHERS}}
+            person = {
+                "person_id": [-1],
+                "pose_keypoints_2d": [float(str(v)) for v in frame.ravel()],
+                **{k: [] for k in OTHERS},
+            }
             people = [person] if frame[:, 2].any() else []
             entry = zipfile.ZipInfo(f"{stem}_{number:012d}_keypoints.json")
             archive.writestr(entry, json.dumps({"version": VERSION, "people": people}), zipfile.ZIP_DEFLATED)

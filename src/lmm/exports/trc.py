@@ -26,6 +26,8 @@ def encode(motion: Motion, path: Path) -> bytes:
         "\t\t" + "\t".join(f"{axis}{i}" for i in range(1, len(joints) + 1) for axis in "XYZ"),
         "",
     ]
-    for t, (row, time) in enumerate(zip(motion.positions.reshape(frames, -1).tolist(), motion.clock, strict=True), start=1):
+    for t, (row, time) in enumerate(
+        zip(motion.positions.reshape(frames, -1).tolist(), motion.clock, strict=True), start=1
+    ):
         lines.append(f"{t}\t{time:.9g}\t" + "\t".join("" if v != v else f"{v:.9g}" for v in row))
     return ("\n".join(lines) + "\n").encode()

@@ -55,19 +55,31 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     if given.head[:2] == b"PK":
         names = _clips(path)
         if not names or (item is not None and item not in names):
-            raise InputError(path, f"has no array {item or 'of joints, (frames, joints, 2 or 3)'}", f"It has {', '.join(names[:8]) or 'none'}")
+            raise InputError(
+                path,
+                f"has no array {item or 'of joints, (frames, joints, 2 or 3)'}",
+                f"It has {', '.join(names[:8]) or 'none'}",
+            )
         item = item or names[0]
         values = NpzFile(path)[item]
     else:
         values = load_npy(given.bytes(), path)
     if not _fits(values.shape, values.dtype):
-        raise InputError(path, f"holds {values.dtype} {values.shape}, numbers (frames, 17, 22 or 25 joints, 2 or 3) were expected", "Save positions of joints")
+        raise InputError(
+            path,
+            f"holds {values.dtype} {values.shape}, numbers (frames, 17, 22 or 25 joints, 2 or 3) were expected",
+            "Save positions of joints",
+        )
     variant = options.variant or SURE.get((values.shape[1], values.shape[2]), "")
     if not variant:
         choices = " or ".join(f"arrays-{v}" for v in BY_COUNT[values.shape[1]])
         raise InputError(path, f"has {values.shape[1]} joints of an unknown skeleton", f"Give --format {choices}")
     if variant not in BY_COUNT[values.shape[1]]:
-        raise InputError(path, f"has {values.shape[1]} joints, which is not {variant}", f"Give --format arrays-{BY_COUNT[values.shape[1]][0]}")
+        raise InputError(
+            path,
+            f"has {values.shape[1]} joints, which is not {variant}",
+            f"Give --format arrays-{BY_COUNT[values.shape[1]][0]}",
+        )
     meta = {"person": item, "trial": item} if item else {}
     return [_motion(values.astype(np.float64), variant, options, meta, path)]
 
@@ -79,25 +91,37 @@ def _motion(values: NDArray[Any], variant: str, options: Options, meta: dict[str
         raise InputError(path, "has a number that is infinite or huge", "Save it again")
     zero = (values[..., :2] == 0).all(axis=-1)
     if values.shape[2] == 3 and variant in SCORED and _has_scores(values):
-        return make_motion(values[..., :2], fps, layout.skeleton, "image", np.where(zero, 0, np.nan_to_num(values[..., 2])), meta=meta)
+        return make_motion(
+            values[..., :2], fps, layout.skeleton, "image", np.where(zero, 0, np.nan_to_num(values[..., 2])), meta=meta
+        )
     if values.shape[2] == 3:
         if options.units is None:
             raise InputError(path, "does not state its unit", "Give it with --units, for example --units m")
         zero = (values == 0).all(axis=-1)
         nobody = zero.all(axis=1, keepdims=True)
         zero &= nobody | (np.array(layout.parents) >= 0)
-        values, meta["up"] = turn_y_up(np.where(zero[..., None], np.nan, values) * options.units, layout.joints, layout, options.up, None, path)
+        values, meta["up"] = turn_y_up(
+            np.where(zero[..., None], np.nan, values) * options.units, layout.joints, layout, options.up, None, path
+        )
         return make_motion(values, fps, layout.skeleton, "world", meta=meta)
     return make_motion(np.where(zero[..., None], np.nan, values), fps, layout.skeleton, "image", meta=meta)
 
 
 def _has_scores(values: NDArray[Any]) -> bool:
     third = values[..., 2][np.isfinite(values[..., 2])]
-    return bool(third.size and third.min() >= 0 and third.max() <= 1 and np.nanmax(np.abs(values[..., :2])) >= SCORED_PIXELS)
+    return bool(
+        third.size and third.min() >= 0 and third.max() <= 1 and np.nanmax(np.abs(values[..., :2])) >= SCORED_PIXELS
+    )
 
 
 def _fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    return len(shape) == 3 and 0 < shape[0] <= MAX_FRAMES and shape[1] in BY_COUNT and shape[2] in (2, 3) and dtype.kind in "fiu"
+    return (
+        len(shape) == 3
+        and 0 < shape[0] <= MAX_FRAMES
+        and shape[1] in BY_COUNT
+        and shape[2] in (2, 3)
+        and dtype.kind in "fiu"
+    )
 
 
 def _clips(path: Path) -> list[str]:

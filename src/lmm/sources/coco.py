@@ -85,7 +85,16 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         track[at - first] = [detections[t][k] for t, k in zip(at, which, strict=True)]
         meta = {"person": person, "notes": notes, **({"trial": item} if item else {})}
         motions.append(
-            make_motion(track[..., :2], fps, skeleton, "image", np.nan_to_num(track[..., 2]), size=size, start_s=first / fps, meta=meta)
+            make_motion(
+                track[..., :2],
+                fps,
+                skeleton,
+                "image",
+                np.nan_to_num(track[..., 2]),
+                size=size,
+                start_s=first / fps,
+                meta=meta,
+            )
         )
     return motions
 
@@ -111,7 +120,9 @@ def _frame_numbers(video: _Video, path: Path) -> tuple[list[int], int]:
     """Return the frames' numbers in order and their common step. Raises NotMotionError for images that are no video."""
     if len(video.sizes) > 1:
         shown = ", ".join(f"{w} x {h}" for w, h in sorted(video.sizes)[:3])
-        raise NotMotionError(path, f"holds single images of several sizes ({shown}), not a video", "Give the keypoints of one video")
+        raise NotMotionError(
+            path, f"holds single images of several sizes ({shown}), not a video", "Give the keypoints of one video"
+        )
     numbers = sorted(video.frames)
     if len(numbers) < 2:
         raise NotMotionError(path, "holds a single image with people, not a video", "Give the keypoints of one video")
@@ -129,7 +140,11 @@ def _frame_numbers(video: _Video, path: Path) -> tuple[list[int], int]:
 def _scored(points: NDArray[Any], is_flag: bool) -> NDArray[Any]:
     """Return (17, 3) with the third number as a confidence, and 0 for points at 0, 0."""
     out = points.copy()
-    out[:, 2] = np.select([out[:, 2] >= 2, out[:, 2] == 1], [1.0, HIDDEN_CONFIDENCE], 0) if is_flag else np.clip(out[:, 2], 0, 1)
+    out[:, 2] = (
+        np.select([out[:, 2] >= 2, out[:, 2] == 1], [1.0, HIDDEN_CONFIDENCE], 0)
+        if is_flag
+        else np.clip(out[:, 2], 0, 1)
+    )
     out[(out[:, :2] == 0).all(axis=1), 2] = 0
     return out
 
@@ -140,7 +155,9 @@ def _opened(path: Path, _changed: int) -> dict[str, _Video]:
         data = from_json(Input(path).bytes(), allow_inf_nan=False)
         return _results(data, path) if isinstance(data, list) else _annotations(data, path)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
-        raise InputError(path, f"is not a readable COCO keypoint file ({type(e).__name__}: {e})", "Export it again") from None
+        raise InputError(
+            path, f"is not a readable COCO keypoint file ({type(e).__name__}: {e})", "Export it again"
+        ) from None
 
 
 def _open(given: Input) -> dict[str, _Video]:
@@ -151,7 +168,11 @@ def _annotations(data: dict[str, Any], path: Path) -> dict[str, _Video]:
     """Return the videos of an annotation file; each listed image is a frame, with or without people."""
     people = {c["id"]: _first_17(c, path) for c in data.get("categories", []) if "keypoints" in c}
     if not people:
-        raise InputError(path, "has no category with the names of its keypoints", "The list 'categories' must name the 17 COCO keypoints")
+        raise InputError(
+            path,
+            "has no category with the names of its keypoints",
+            "The list 'categories' must name the 17 COCO keypoints",
+        )
     videos: dict[str, _Video] = {}
     where: dict[Any, list[tuple[str | None, NDArray[Any]]]] = {}
     for image in data["images"]:
@@ -160,7 +181,9 @@ def _annotations(data: dict[str, Any], path: Path) -> dict[str, _Video]:
         if "width" in image and "height" in image:
             video.sizes.add((int(image["width"]), int(image["height"])))
         if number in video.frames:
-            raise NotMotionError(path, f"has two images of number {number}: no video has", "Give the keypoints of one video")
+            raise NotMotionError(
+                path, f"has two images of number {number}: no video has", "Give the keypoints of one video"
+            )
         where[image["id"]] = video.frames.setdefault(number, [])
     if any(people.values()):
         for video in videos.values():
@@ -177,7 +200,9 @@ def _results(data: list[Any], path: Path) -> dict[str, _Video]:
     for result in data:
         number = result["image_id"]
         if not isinstance(number, int) or isinstance(number, bool):
-            raise InputError(path, f"has an image_id {str(number)[:40]!r} that is no number", "Number the images as frames")
+            raise InputError(
+                path, f"has an image_id {str(number)[:40]!r} that is no number", "Number the images as frames"
+            )
         _add(video.frames.setdefault(number, []), result, path, more=False)
     if not video.frames:
         raise InputError(path, "is an empty list", "Check that the pose estimation found people")
@@ -191,7 +216,11 @@ def _results(data: list[Any], path: Path) -> dict[str, _Video]:
 def _add(people: list[tuple[str | None, NDArray[Any]]], entry: dict[str, Any], path: Path, more: bool) -> None:
     points = np.array(entry["keypoints"], np.float64)
     if points.ndim != 1 or points.size % 3 or not (points.size > 3 * JOINTS if more else points.size == 3 * JOINTS):
-        raise InputError(path, f"has a person of {points.size} numbers; 17 points of 3 numbers were expected", "Only COCO's 17 body keypoints are read from such a file")
+        raise InputError(
+            path,
+            f"has a person of {points.size} numbers; 17 points of 3 numbers were expected",
+            "Only COCO's 17 body keypoints are read from such a file",
+        )
     if not np.isfinite(points).all() or np.abs(points).max() > 1e9:
         raise InputError(path, "has a coordinate that is not finite or is huge", "Export it again")
     if len(people) >= MAX_PEOPLE:
@@ -204,7 +233,11 @@ def _first_17(category: dict[str, Any], path: Path) -> bool:
     """Return True if the category has more points than the 17; raises InputError if its first 17 are not COCO's."""
     names = tuple(re.sub(r"\W+", "_", str(n).lower()) for n in category["keypoints"])
     if names[:JOINTS] != table("coco_17").joints:
-        raise InputError(path, f"has keypoints that are not COCO's 17 ({', '.join(names[:5])} ...)", "Only COCO's body keypoints are read")
+        raise InputError(
+            path,
+            f"has keypoints that are not COCO's 17 ({', '.join(names[:5])} ...)",
+            "Only COCO's body keypoints are read",
+        )
     return len(names) > JOINTS
 
 

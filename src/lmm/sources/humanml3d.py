@@ -46,11 +46,22 @@ def items(given: Input) -> list[str] | None:
         return None
     names = {p.stem for kind in ("new_joints", "new_joint_vecs") for p in (given.path / kind).glob("*.npy")}
     if not names or len(names) > MAX_MEMBERS:
-        raise InputError(given.path, f"holds {len(names)} clips", f"Between 1 and {MAX_MEMBERS} .npy files are expected in new_joints or new_joint_vecs")
+        raise InputError(
+            given.path,
+            f"holds {len(names)} clips",
+            f"Between 1 and {MAX_MEMBERS} .npy files are expected in new_joints or new_joint_vecs",
+        )
     return sorted(names)
 
 
-@source("humanml3d", "HumanML3D folder, or its 263 features", sniff, items=items, tried=False, note="20 frames per second by the data set's specification")
+@source(
+    "humanml3d",
+    "HumanML3D folder, or its 263 features",
+    sniff,
+    items=items,
+    tried=False,
+    note="20 frames per second by the data set's specification",
+)
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     meta: dict[str, Any] = {"licence": LICENCE}
@@ -64,7 +75,11 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         if joints.is_file():
             positions = load_npy(Input(joints).bytes(), joints)
             if positions.ndim != 3 or positions.shape[1:] != (JOINTS, 3) or positions.dtype.kind != "f":
-                raise InputError(joints, f"is {positions.dtype} {positions.shape}, numbers (frames, 22, 3) were expected", "Export it again")
+                raise InputError(
+                    joints,
+                    f"is {positions.dtype} {positions.shape}, numbers (frames, 22, 3) were expected",
+                    "Export it again",
+                )
         else:
             positions = recover(_features(Input(vectors).bytes(), vectors))
         meta |= {"person": item, "trial": item, **_texts(given, item), **_split(given, item)}
@@ -106,7 +121,9 @@ def recover(features: Array) -> Array:
 def _features(data: bytes, path: Path) -> Array:
     features = load_npy(data, path)
     if features.ndim != 2 or features.shape[1] != FEATURES or not len(features) or features.dtype.kind != "f":
-        raise InputError(path, f"is {features.dtype} {features.shape}, numbers (frames, {FEATURES}) were expected", "Export it again")
+        raise InputError(
+            path, f"is {features.dtype} {features.shape}, numbers (frames, {FEATURES}) were expected", "Export it again"
+        )
     if not np.isfinite(features).all() or np.abs(features).max() > 1e6:
         raise InputError(path, "has a number that is not finite or is huge", "Export it again")
     return features

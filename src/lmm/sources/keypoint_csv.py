@@ -52,7 +52,9 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
 def _openposer(names: list[str], values: np.ndarray, options: Options, path: Path) -> Motion:
     points = len(names) // 3
     if names != [f"{k}{i}" for i in range(points) for k in "xyc"] or points not in BY_POINTS:
-        raise InputError(path, "has columns other than x, y and c of 25, 18 or 17 points", "Expected x0,y0,c0,...,x24,y24,c24")
+        raise InputError(
+            path, "has columns other than x, y and c of 25, 18 or 17 points", "Expected x0,y0,c0,...,x24,y24,c24"
+        )
     fps = options.rate(path, None, "a table of keypoints does not state its frame rate")
     xyc = values.reshape(-1, points, 3)
     missing = np.isnan(xyc).any(axis=-1) | (xyc[..., :2] == 0).all(axis=-1)
@@ -74,16 +76,32 @@ def _lmm(names: list[str], values: np.ndarray, options: Options, path: Path) -> 
         step = float(times[-1] - times[0]) / len(steps)
     fps = options.rate(path, float(f"{1 / step:.9g}") if step else None, "holds one frame, which shows no rate")
     known = [n for n in table_names() if table(n).joints == tuple(joints)]
-    skeleton: Skeleton = table(known[0]).skeleton if known else labelled_skeleton(path.stem, joints, (-1,) * len(joints), ("keypoints", "mocap", "bandai"), path)[0]
+    skeleton: Skeleton = (
+        table(known[0]).skeleton
+        if known
+        else labelled_skeleton(path.stem, joints, (-1,) * len(joints), ("keypoints", "mocap", "bandai"), path)[0]
+    )
     rows = values[:, 1:].reshape(len(values), len(joints), len(parts))
     positions, confidence = rows[..., :-1], np.nan_to_num(rows[..., -1])
     if len(parts) == 4:
         if options.units is None or options.up is None:
-            wanted = [o for o, v in (("--units (lmm writes m)", options.units), ("--up (lmm writes y)", options.up)) if v is None]
+            wanted = [
+                o
+                for o, v in (("--units (lmm writes m)", options.units), ("--up (lmm writes y)", options.up))
+                if v is None
+            ]
             raise InputError(path, "does not state its unit and vertical axis", f"Give {' and '.join(wanted)}")
         positions = y_up_from(options.up, positions) * options.units
     clock = None if even or options.source_fps else times
-    return make_motion(positions, fps, skeleton, "world" if len(parts) == 4 else "image", confidence, times=clock, start_s=float(times[0]))
+    return make_motion(
+        positions,
+        fps,
+        skeleton,
+        "world" if len(parts) == 4 else "image",
+        confidence,
+        times=clock,
+        start_s=float(times[0]),
+    )
 
 
 def _columns(text: str) -> list[str]:

@@ -50,7 +50,11 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         ms = np.array(stamps, np.int64)
         forward = np.r_[True, ms[1:] > np.maximum.accumulate(ms)[:-1]]
         if (~forward).mean() > MAX_REFUSED and options.source_fps is None:
-            raise InputError(path, f"the clock stands still or goes back in {int((~forward).sum())} of {len(ms)} frames", "Give the rate with --source-fps")
+            raise InputError(
+                path,
+                f"the clock stands still or goes back in {int((~forward).sum())} of {len(ms)} frames",
+                "Give the rate with --source-fps",
+            )
         notes = []
         if options.source_fps is None and not forward.all():
             notes.append(f"{int((~forward).sum())} frames dropped whose time stamp did not go forward")
@@ -72,7 +76,9 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     return motions
 
 
-def _parse(text: str, joints: tuple[str, ...], path: Path) -> tuple[dict[str, tuple[list[int], NDArray[Any]]], dict[str, list[int]]]:
+def _parse(
+    text: str, joints: tuple[str, ...], path: Path
+) -> tuple[dict[str, tuple[list[int], NDArray[Any]]], dict[str, list[int]]]:
     """Return body id → (milliseconds, (T, 25, 4) x, y, z, confidence), and body id → frame numbers."""
     stamps: dict[str, list[int]] = {}
     numbers: dict[str, list[int]] = {}
@@ -83,18 +89,33 @@ def _parse(text: str, joints: tuple[str, ...], path: Path) -> tuple[dict[str, tu
             continue
         cells = line.replace("(", "").replace(")", "").strip().rstrip(",").split(",")
         if len(cells) != width:
-            raise InputError(path, f"line {number} has {len(cells)} values, {width} were expected", "The file may be cut or damaged: copy it again")
+            raise InputError(
+                path,
+                f"line {number} has {len(cells)} values, {width} were expected",
+                "The file may be cut or damaged: copy it again",
+            )
         try:
             frame, body, ms = int(cells[0]), str(int(cells[1])), int(cells[2])
-            values = np.array([[cells[i + 2], cells[i + 3], cells[i + 4], STATES[cells[i + 1]]] for i in range(3, width, 7)], np.float64)
+            values = np.array(
+                [[cells[i + 2], cells[i + 3], cells[i + 4], STATES[cells[i + 1]]] for i in range(3, width, 7)],
+                np.float64,
+            )
         except (ValueError, KeyError) as e:
-            raise InputError(path, f"line {number} is not readable ({e})", "The file may be damaged: copy it again") from None
+            raise InputError(
+                path, f"line {number} is not readable ({e})", "The file may be damaged: copy it again"
+            ) from None
         names = tuple(cells[3::7])
         if names != joints:
             wrong = next(n for n, j in zip(names, joints, strict=True) if n != j)
-            raise InputError(path, f"line {number} has joint {wrong!r} out of order", "The 25 joints of the Kinect V2 SDK are expected in their order")
+            raise InputError(
+                path,
+                f"line {number} has joint {wrong!r} out of order",
+                "The 25 joints of the Kinect V2 SDK are expected in their order",
+            )
         if not np.isfinite(values).all() or abs(ms) > 1 << 53:
-            raise InputError(path, f"line {number} has a number that is not finite", "The file may be damaged: copy it again")
+            raise InputError(
+                path, f"line {number} has a number that is not finite", "The file may be damaged: copy it again"
+            )
         stamps.setdefault(body, []).append(ms)
         numbers.setdefault(body, []).append(frame)
         rows.setdefault(body, []).append(values)

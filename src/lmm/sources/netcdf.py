@@ -26,7 +26,7 @@ from lmm.sources.labels import HIERARCHIES, labelled_skeleton, turn_y_up
 from lmm.sources.reading import UNITS_M, Options, source
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-MAX_NUMBERS = 1 << 28
+MAX_NUMBERS = 1 << 27
 MAX_INDIVIDUALS = 1_000
 UNEVEN = 1e-4  # time steps that differ by more than this share of the median are an irregular clock
 CANDIDATES = ("keypoints", *(c for c in HIERARCHIES if c != "keypoints"))
@@ -53,27 +53,42 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     path = given.path
     try:
         import h5netcdf  # noqa: F401
-        import h5py  # noqa: F401
+        import h5py
         import xarray
     except ImportError as e:
-        raise InputError(path, f"needs the Python packages xarray, h5netcdf and h5py ({e})", MISSING_LIBRARIES) from None
+        raise InputError(
+            path, f"needs the Python packages xarray, h5netcdf and h5py ({e})", MISSING_LIBRARIES
+        ) from None
+    content = given.bytes()
     try:
-        with xarray.open_dataset(io.BytesIO(given.bytes()), engine="h5netcdf", decode_times=False) as data:
+        h5py.File(io.BytesIO(content), "r").close()  # h5netcdf prints a traceback of its own for what h5py cannot open
+        with xarray.open_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False) as data:
             return _people(data, options, path)
     except (InputError, MotionError):
         raise
     except Exception as e:  # damaged HDF5 raises a dozen kinds of error
-        raise InputError(path, f"is not a readable netCDF file of movement ({type(e).__name__}: {e})", "Save it again") from None
+        raise InputError(
+            path, f"is not a readable netCDF file of movement ({type(e).__name__}: {e})", "Save it again"
+        ) from None
 
 
 def _people(data: Any, options: Options, path: Path) -> list[Motion]:
     if "position" not in data:
         raise InputError(path, "has no variable 'position'", "A file of poses saved by movement is expected")
-    variable = data["position"].rename({p: s for p, s in (("keypoints", "keypoint"), ("individuals", "individual")) if p in data["position"].dims})
+    variable = _singular(data["position"])
     if set(variable.dims) - {"individual"} != {"time", "space", "keypoint"}:
-        raise InputError(path, f"position has the dimensions {', '.join(map(str, variable.dims))}", "Expected time, space, keypoint and individual")
+        raise InputError(
+            path,
+            f"position has the dimensions {', '.join(map(str, variable.dims))}",
+            "Expected time, space, keypoint and individual",
+        )
     sizes = dict(variable.sizes)
-    if variable.size > MAX_NUMBERS or sizes["time"] > MAX_FRAMES or sizes["keypoint"] > MAX_JOINTS or sizes.get("individual", 1) > MAX_INDIVIDUALS:
+    if (
+        variable.size > MAX_NUMBERS
+        or sizes["time"] > MAX_FRAMES
+        or sizes["keypoint"] > MAX_JOINTS
+        or sizes.get("individual", 1) > MAX_INDIVIDUALS
+    ):
         raise InputError(path, f"claims {sizes}", "Split it into shorter takes")
     order = ("individual", "time", "keypoint", "space") if "individual" in sizes else ("time", "keypoint", "space")
     names = [str(n) for n in data[_coordinate(data, "keypoint")].values.tolist()]
@@ -84,13 +99,22 @@ def _people(data: Any, options: Options, path: Path) -> list[Motion]:
     positions = positions.reshape(-1, *positions.shape[-3:])
     positions = np.where(np.isfinite(positions).all(axis=-1, keepdims=True), positions, np.nan)
     confidence, notes = _confidence(data, order[:-1], positions)
-    individuals = [str(i) for i in data[_coordinate(data, "individual")].values.tolist()] if "individual" in sizes else ["0"]
+    individuals = (
+        [str(i) for i in data[_coordinate(data, "individual")].values.tolist()] if "individual" in sizes else ["0"]
+    )
     fps, times = _clock(data, sizes["time"], options, path)
     skeleton, layout = _skeleton(data, names, path)
     positions, space, how = _in_space(positions, data.attrs, skeleton, layout, options, path)
-    meta = {**_told(data, "lmm_meta", dict, path), **({"up": how} if how else {}), **({"notes": notes} if notes else {})}
+    meta = {
+        **_told(data, "lmm_meta", dict, path),
+        **({"up": how} if how else {}),
+        **({"notes": notes} if notes else {}),
+    }
     size = tuple(int(n) for n in _told(data, "lmm_size", list, path)) or None
-    fields: dict[str, Any] = {"times": times, "start_s": float(data.attrs.get("lmm_start_s", 0 if times is None else times[0]))}
+    fields: dict[str, Any] = {
+        "times": times,
+        "start_s": float(data.attrs.get("lmm_start_s", 0 if times is None else times[0])),
+    }
     return [
         make_motion(
             p, fps, skeleton, space, c, meta={"person": name, **meta},
@@ -100,20 +124,30 @@ def _people(data: Any, options: Options, path: Path) -> list[Motion]:
     ]  # fmt: skip
 
 
+def _singular(variable: Any) -> Any:
+    return variable.rename({p: p[:-1] for p in ("keypoints", "individuals") if p in variable.dims})
+
+
 def _coordinate(data: Any, name: str) -> str:
     return name if name in data.coords else f"{name}s"
 
 
 def _confidence(data: Any, order: tuple[str, ...], positions: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
-    """Return (people, T, J) in [0, 1]: 1 for each position where the file holds none, or only NaN."""
+    """Return (people, T, J) in [0, 1]: 1 for each position where the file holds no confidence, or only NaN."""
     finite = np.isfinite(positions).all(axis=-1)
     stated = data.get("confidence")
-    if stated is None or not np.isfinite(stated.values).any():
+    if stated is None:
         return finite.astype(np.float32), []
-    stated = stated.rename({p: s for p, s in (("keypoints", "keypoint"), ("individuals", "individual")) if p in stated.dims})
+    stated = _singular(stated)
+    if sorted(stated.dims) != sorted(order):
+        raise ValueError(f"confidence has the dimensions {', '.join(map(str, stated.dims))}")
     c = np.asarray(stated.transpose(*order).values, np.float64).reshape(finite.shape)
+    if not np.isfinite(c).any():
+        return finite.astype(np.float32), []
     over = int((c > 1).sum())
-    return np.where(finite, np.clip(np.nan_to_num(c, nan=0), 0, 1), 0), [f"{over} confidences above 1 are read as 1"] if over else []
+    return np.where(finite, np.clip(np.nan_to_num(c, nan=0), 0, 1), 0), [
+        f"{over} confidences above 1 are read as 1"
+    ] if over else []
 
 
 def _clock(data: Any, frames: int, options: Options, path: Path) -> tuple[float, NDArray[Any] | None]:
@@ -125,7 +159,9 @@ def _clock(data: Any, frames: int, options: Options, path: Path) -> tuple[float,
         return options.rate(path, stated), None
     times = np.asarray(data["time"].values, np.float64)
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        raise InputError(path, "has time stamps that do not increase", "Save it again, or give the rate with --source-fps")
+        raise InputError(
+            path, "has time stamps that do not increase", "Save it again, or give the rate with --source-fps"
+        )
     step = float(np.median(np.diff(times))) if frames > 1 else None
     even = step is None or bool((np.abs(np.diff(times) - step) <= UNEVEN * step).all())
     return options.rate(path, stated or (float(f"{1 / step:.9g}") if step else None)), None if even else times
@@ -136,7 +172,9 @@ def _skeleton(data: Any, names: list[str], path: Path) -> tuple[Skeleton, Table]
     kept = _told(data, "lmm_skeleton", dict, path)
     if kept and kept.get("table") in table_names():
         pairs = tuple((str(r), str(l)) for r, l in kept["pairs"])
-        return Skeleton(str(kept["name"]), tuple(names), tuple(int(p) for p in kept["parents"]), pairs, kept["table"]), table(kept["table"])
+        return Skeleton(
+            str(kept["name"]), tuple(names), tuple(int(p) for p in kept["parents"]), pairs, kept["table"]
+        ), table(kept["table"])
     same = [n for n in table_names() if table(n).joints == tuple(names)]
     if same:
         return table(same[0]).skeleton, table(same[0])

@@ -23,13 +23,17 @@ def load_npy(data: bytes, source: str | Path) -> NDArray[Any]:
         reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = reader(stream, max_header_size=10_000)
         if dtype.hasobject:
-            raise InputError(source, "holds Python objects (a pickle), which can run code and are never opened", "Save plain numbers")
+            raise InputError(
+                source, "holds Python objects (a pickle), which can run code and are never opened", "Save plain numbers"
+            )
         count = 1
         for n in shape:
             count *= int(n)
         body = data[stream.tell() :]
         if count < 0 or len(body) != count * dtype.itemsize:
-            raise ValueError(f"the header promises {count} numbers, the file holds {len(body) // max(dtype.itemsize, 1)}")
+            raise ValueError(
+                f"the header promises {count} numbers, the file holds {len(body) // max(dtype.itemsize, 1)}"
+            )
         return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")
     except InputError:
         raise
@@ -73,5 +77,7 @@ class NpzFile:
             with self._zip.open(info) as f:
                 data = f.read(MAX_BYTES + 1)
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as e:
-            raise InputError(self.path, f"array {name!r} cannot be unpacked ({e})", "The file is damaged: copy it again") from None
+            raise InputError(
+                self.path, f"array {name!r} cannot be unpacked ({e})", "The file is damaged: copy it again"
+            ) from None
         return load_npy(data, f"{self.path}:{name}")

@@ -45,7 +45,14 @@ def sniff(given: Input) -> bool:
     return shape == [1, BODY_NUMBERS, 1, JOINT_NUMBERS] and lines[first + 2] == [str(JOINTS)]
 
 
-@source("ntu-rgbd", "NTU RGB+D skeleton", sniff, extensions=(".skeleton",), tried=False, note="30 frames per second by the data set's specification")
+@source(
+    "ntu-rgbd",
+    "NTU RGB+D skeleton",
+    sniff,
+    extensions=(".skeleton",),
+    tried=False,
+    note="30 frames per second by the data set's specification",
+)
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     bodies = _parse(given.text(), path)
@@ -55,13 +62,17 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     for body, seen in bodies.items():
         first, last = min(seen), max(seen)
         if last - first > 1000 + 100 * len(seen):
-            raise InputError(path, f"body {body} is in {len(seen)} of {last - first + 1} frames only", "Copy the file again")
+            raise InputError(
+                path, f"body {body} is in {len(seen)} of {last - first + 1} frames only", "Copy the file again"
+            )
         rows = np.zeros((last - first + 1, JOINTS, 4))
         for frame, values in seen.items():
             rows[frame - first] = values
         confidence = np.where((rows[..., :3] == 0).all(axis=-1), 0, rows[..., 3])
         meta = {"person": body, **_told_by_name(path)}
-        motions.append(make_motion(rows[..., :3] * TO_WORLD, fps, skeleton, "world", confidence, start_s=first / fps, meta=meta))
+        motions.append(
+            make_motion(rows[..., :3] * TO_WORLD, fps, skeleton, "world", confidence, start_s=first / fps, meta=meta)
+        )
     return motions
 
 
@@ -75,7 +86,11 @@ def _parse(text: str, path: Path) -> dict[str, dict[int, NDArray[Any]]]:
             _, words = next(lines)
             number = _count(lines, "joints", JOINTS, path)
             if len(words) != BODY_NUMBERS or number != JOINTS:
-                raise InputError(path, f"frame {frame} has a body of {len(words)} numbers and {number} joints", f"{BODY_NUMBERS} and {JOINTS} are expected: copy the file again")
+                raise InputError(
+                    path,
+                    f"frame {frame} has a body of {len(words)} numbers and {number} joints",
+                    f"{BODY_NUMBERS} and {JOINTS} are expected: copy the file again",
+                )
             values = np.stack([_joint(lines, path) for _ in range(JOINTS)])
             body = bodies.setdefault(words[0], {})
             if len(bodies) > MAX_BODIES:
@@ -94,7 +109,11 @@ def _lines(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
 def _count(lines: Iterator[tuple[int, list[str]]], what: str, limit: int, path: Path) -> int:
     number, words = next(lines)
     if len(words) != 1 or not re.fullmatch(r"\d{1,7}", words[0]) or int(words[0]) > limit:
-        raise InputError(path, f"line {number}: a number of {what} up to {limit} was expected, not {' '.join(words)[:40]!r}", "Copy the file again")
+        raise InputError(
+            path,
+            f"line {number}: a number of {what} up to {limit} was expected, not {' '.join(words)[:40]!r}",
+            "Copy the file again",
+        )
     return int(words[0])
 
 

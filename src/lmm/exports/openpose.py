@@ -19,8 +19,7 @@ from lmm.exports import needs, one_motion
 from lmm.skeletons import table
 
 VERSION = 1.3
-OTHERS = ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d", "pose_keypoints_3d")
-OTHERS += ("face_keypoints_3d", "hand_left_keypoints_3d", "hand_right_keypoints_3d")
+OTHERS = tuple(f"{part}_keypoints_{d}d" for d in (2, 3) for part in ("pose", "face", "hand_left", "hand_right"))[1:]
 
 
 @one_motion(".zip")

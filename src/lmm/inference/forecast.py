@@ -60,7 +60,7 @@ def forecast(
             known[s] = _joined(known[s], block, network.context_frames)
     positions = np.stack([np.concatenate([b.positions for b in blocks]) for blocks in futures])
     first = futures[0][0]
-    told = {"model": network.info.name, "seconds": horizon / spec.fps, "samples": samples, "seed": seed}
+    told = {"seconds": horizon / spec.fps, "samples": samples, "seed": seed}
     kept = {k: v for k, v in cleaned.meta.items() if k in ("source", "format", "subject", "trial", "person", "licence")}
     return first.replace(
         positions=positions[0],
@@ -68,7 +68,7 @@ def forecast(
         flags=None,
         samples=positions,
         context=context,
-        meta={**kept, "forecast": told},
+        meta={**kept, "model": network.info.name, "forecast": told},
     )
 
 

@@ -31,7 +31,7 @@ class CleaningSettings(BaseModel):
     hampel_sigmas: float = Field(6.0, gt=0, description="deviations from the local median, in robust standard deviations")
     min_bone_deviation: float = Field(0.5, gt=0, description="a bone length is an outlier only beyond this deviation")
     max_acceleration: float = Field(1000.0, gt=0, description="a spike leaves and returns faster than this, per s²")
-    max_speed: float = Field(30.0, gt=0, description="a joint that jumps off and back faster than this was lost, per s")
+    max_speed: float = Field(25.0, gt=0, description="a joint that jumps off and back faster than this was lost, per s")
     max_gap_s: float = Field(0.5, ge=0, description="longer gaps stay missing, seconds")
     gap_confidence: float = Field(0.5, gt=0, le=1, description="factor on the confidence around a filled gap")
 
@@ -184,8 +184,10 @@ def _jumps(motion: Motion, scale: float, settings: CleaningSettings) -> Array:
         for out, back in zip(steps[:-1], steps[1:], strict=True):
             if motion.clock[back] - motion.clock[out] > settings.max_gap_s:
                 continue
-            away = np.linalg.norm(p[out + 1 : back + 1, j] - p[out, j], axis=-1).max()
-            if np.linalg.norm(p[back + 1, j] - p[out, j]) < 0.5 * away:
+            before = np.median(p[max(0, out - 2) : out + 1, j], axis=0)
+            after = np.median(p[back + 1 : back + 4, j], axis=0)
+            away = np.linalg.norm(p[out + 1 : back + 1, j] - before, axis=-1).max()
+            if np.linalg.norm(after - before) < 0.5 * away:
                 bad[out + 1 : back + 1, j] = True
     return bad
 

@@ -142,7 +142,7 @@ def chord(proximal: Array, marker: Array, wand: Array, lateral: Array, offset: f
     turn = np.arctan2(_dot(wand - marker, side), _dot(wand - marker, out))
     usual = np.arctan2(_median(np.sin(turn)), _median(np.cos(turn)))
     turn = np.where(np.isfinite(turn), turn, usual if np.isfinite(usual) else 0.0)
-    cos = np.minimum(offset / length, 1)
+    cos = offset / np.maximum(length, offset)
     away = -(np.cos(turn) * out + np.sin(turn) * side)
     return np.asarray(marker + offset * (cos * along + np.sqrt(1 - cos**2) * away))
 

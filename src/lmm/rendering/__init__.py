@@ -1,1 +1,1 @@
-"""Motions → pictures: `scene` decides what is shown, `draw` puts it on a canvas, one module writes each kind of file."""
+"""Motions → pictures: `scene` decides what is shown, `draw` puts it on a canvas, a module a kind writes it."""

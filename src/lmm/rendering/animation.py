@@ -47,7 +47,9 @@ def write(scene: Scene, out: Path, width: int | None) -> None:
     if kind == ".gif":
         rates = [r for r in GIF_RATES if seconds * r < MAX_GIF_FRAMES]
         if not rates:
-            raise InputError(out, f"would last {seconds:.0f} s, too long for a GIF", "Name it .mp4 or .html, or crop the motion")
+            raise InputError(
+                out, f"would last {seconds:.0f} s, too long for a GIF", "Name it .mp4 or .html, or crop the motion"
+            )
         _gif(scene, out, size, next((r for r in rates if r <= scene.rate * 1.001), rates[-1]))
     else:
         rate = min(MP4_RATE, scene.rate)
@@ -75,7 +77,7 @@ def _palette(scene: Scene) -> Image.Image:
     for panel in scene.panels:
         bases.update(c for i in range(len(panel.tracks)) for c in palette(i, len(panel.tracks)))
     steps = max(255 // len(bases), 2)
-    tints = [PAPER] + [mix(c, PAPER, k / steps) for c in sorted(bases) for k in range(steps)]
+    tints = [PAPER] + [mix(c, PAPER, 0.94 * k / steps) for c in sorted(bases) for k in range(steps)]
     image = Image.new("P", (1, 1))
     image.putpalette([v for c in tints[:256] for v in c])
     return image
@@ -85,9 +87,13 @@ def _mp4(scene: Scene, out: Path, size: tuple[int, int], rate: float) -> None:
     try:
         import av
     except ImportError:
-        raise InputError(out, "needs the package av", "Install it with: pip install 'large-movement-model[video]'") from None
+        raise InputError(
+            out, "needs the package av", "Install it with: pip install 'large-movement-model[video]'"
+        ) from None
     with av.open(str(out), "w", options={"movflags": "faststart"}) as film:
-        stream = film.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"})
+        stream = film.add_stream(
+            "libx264", rate=Fraction(rate).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}
+        )
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for picture in frames(scene, size, rate):
             film.mux(stream.encode(av.VideoFrame.from_image(picture)))

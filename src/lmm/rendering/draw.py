@@ -1,4 +1,4 @@
-"""Figures, floor and legend on a Pillow canvas, shared by the strip and the films. The page draws its own, in viewer.html.
+"""Figures, floor and legend on a Pillow canvas, shared by the strip and the films.
 
 Colours are from M. Okabe and K. Ito, "Color Universal Design", 2008: told apart with any kind of colour vision.
 """
@@ -6,6 +6,7 @@ Colours are from M. Okabe and K. Ito, "Color Universal Design", 2008: told apart
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,15 @@ class Canvas:
         self._image.paste(other._image, (x * self._fine, y * self._fine))
 
     def line(self, a: Array, b: Array, colour: Colour, width: float, alpha: float = 1.0) -> None:
-        ends = [(float(a[0] * self._fine), float(a[1] * self._fine)), (float(b[0] * self._fine), float(b[1] * self._fine))]
+        ends = [
+            (float(a[0] * self._fine), float(a[1] * self._fine)),
+            (float(b[0] * self._fine), float(b[1] * self._fine)),
+        ]
         self._draw.line(ends, (*colour, round(255 * alpha)), max(1, round(width * self._fine)))
 
     def path(self, points: Array, colour: Colour, width: float, alpha: float = 1.0) -> None:
         """Draw (N, 2) points joined up; NaN breaks the line."""
-        for a, b in zip(points[:-1], points[1:], strict=True):
+        for a, b in pairwise(points):
             if np.isfinite(a).all() and np.isfinite(b).all():
                 self.line(a, b, colour, width, alpha)
 
@@ -89,7 +93,16 @@ class Canvas:
     def box(self, box: Box, fill: Colour | None = None, edge: Colour | None = None, corner: float = 0) -> None:
         self._draw.rounded_rectangle([v * self._fine for v in box], corner * self._fine, fill, edge, self._fine)
 
-    def text(self, x: float, y: float, words: str, size: float = 13, colour: Colour = INK, anchor: str = "la", room: float | None = None) -> float:
+    def text(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        size: float = 13,
+        colour: Colour = INK,
+        anchor: str = "la",
+        room: float | None = None,
+    ) -> float:
         """Write one line, shortened with an ellipsis to `room` pixels; return its width."""
         font = _font(round(size * self._fine))
         if room is not None and font.getlength(words) > room * self._fine:
@@ -108,8 +121,17 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def figure(canvas: Canvas, view: View, segment: Segment, frame: int, shift: Array, colours: tuple[Colour, ...], thick: float, fade: float = 1.0) -> None:
-    """Draw one pose, far limbs first: bones `thick` pixels wide, confidence as opacity. Missing joints leave nothing."""
+def figure(
+    canvas: Canvas,
+    view: View,
+    segment: Segment,
+    frame: int,
+    shift: Array,
+    colours: tuple[Colour, ...],
+    thick: float,
+    fade: float = 1.0,
+) -> None:
+    """Draw one pose, far limbs first: bones `thick` pixels wide. Missing joints leave nothing."""
     motion, sided = segment.motion, sides(segment.motion.skeleton)
     pixels, depth = view.project(motion.positions[frame] - shift)
     alpha = [opacity(float(c)) * fade for c in motion.confidence[frame]]
@@ -117,7 +139,7 @@ def figure(canvas: Canvas, view: View, segment: Segment, frame: int, shift: Arra
     assert motion.flags is not None
     for p, j in sorted((b for b in motion.skeleton.bones if seen[list(b)].all()), key=lambda b: depth[list(b)].mean()):
         canvas.line(pixels[p], pixels[j], colours[sided[j]], thick, min(alpha[p], alpha[j]))
-    for j in sorted(np.flatnonzero(seen), key=lambda j: depth[j]):
+    for j in sorted(map(int, np.flatnonzero(seen)), key=lambda j: float(depth[j])):
         canvas.dot(pixels[j], thick * 0.95, colours[sided[j]], alpha[j], int(motion.flags[frame, j]))
 
 
@@ -150,9 +172,12 @@ def floor(canvas: Canvas, view: View, panel: Panel, shift: Array) -> None:
             ends = np.full((2, 3), panel.floor)
             ends[:, axis] = k * step
             ends[:, other] = middle[other] - reach, middle[other] + reach
-            canvas.line(*view.project(ends - shift)[0], GRID, 1)
+            a, b = view.project(ends - shift)[0]
+            canvas.line(a, b, GRID, 1)
     turn = np.linspace(0, 2 * np.pi, 73)
-    ring = np.stack([middle[0] + radius * np.cos(turn), np.full(73, panel.floor), middle[2] + radius * np.sin(turn)], axis=1)
+    ring = np.stack(
+        [middle[0] + radius * np.cos(turn), np.full(73, panel.floor), middle[2] + radius * np.sin(turn)], axis=1
+    )
     canvas.path(view.project(ring - shift)[0], GRID, 1)
 
 

@@ -1,7 +1,7 @@
 """A page that plays motions in any browser, in one file and without a network.
 
 The page is the template ``viewer.html`` with the scene as JSON. Positions are 16-bit steps of the clip's extent, so a
-page takes about 9 bytes a joint and frame in 3D (a minute of BODY_25 at 60 fps: 0.8 MB), and the same for each sample
+page takes about 11 bytes a joint and frame in 3D (a minute of BODY_25 at 60 fps: 0.8 MB), and the same for each sample
 of a forecast. All text from motions reaches the page as JSON data and is shown as text, never as markup.
 """
 
@@ -55,7 +55,7 @@ def quantise(values: Array) -> dict[str, Any]:
 
     The value is ``low[d] + step * n``; it is off by at most half a `step`.
     """
-    finite = np.isfinite(values).all(axis=-1)
+    finite = np.asarray(np.isfinite(values).all(axis=-1))
     seen = values[finite].astype(np.float64)
     if not len(seen):
         seen = np.zeros((1, values.shape[-1]))
@@ -94,7 +94,9 @@ def _page_rate(scene: Scene) -> float:
         if sum(_bytes(s, rate) for t in scene.tracks for s in t.segments) <= MAX_BYTES:
             return rate
         rate /= 2
-    raise MotionError(f"it would be over {MAX_BYTES // 1_000_000} MB even at {rate * 2:.3g} frames per second; crop the motion.")
+    raise MotionError(
+        f"it would be over {MAX_BYTES // 1_000_000} MB even at {rate * 2:.3g} frames per second; crop the motion."
+    )
 
 
 def _bytes(segment: Segment, rate: float) -> float:
@@ -178,6 +180,8 @@ def _segment(segment: Segment, rate: float) -> dict[str, Any]:
         "positions": quantise(m.positions[keep]),
         "confidence": _base64(np.rint(m.confidence[keep] * 255).clip(m.observed[keep], 255).astype(np.uint8)),
         "flags": _base64(m.flags[keep]),
-        "samples": None if segment.samples is None else quantise(segment.samples[:, keep]) | {"count": len(segment.samples)},
+        "samples": None
+        if segment.samples is None
+        else quantise(segment.samples[:, keep]) | {"count": len(segment.samples)},
         "drawn": 0 if m.samples is None else len(m.samples),
     }

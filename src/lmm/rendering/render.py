@@ -26,7 +26,11 @@ def render(motions: list[Motion], out: Path, compare: bool = False, width: int |
     out = Path(out)
     kind = out.suffix.lower()
     if kind not in EXTENSIONS:
-        raise InputError(out, f"is no kind of picture that lmm makes: {kind or 'it has no extension'}", f"Name it {', '.join(EXTENSIONS[:3])} or {EXTENSIONS[3]}")
+        raise InputError(
+            out,
+            f"is no kind of picture that lmm makes: {kind or 'it has no extension'}",
+            f"Name it {', '.join(EXTENSIONS[:3])} or {EXTENSIONS[3]}",
+        )
     if width is not None and not MIN_WIDTH <= width <= MAX_WIDTH:
         raise InputError(out, f"cannot be {width} pixels wide", f"Choose a width from {MIN_WIDTH} to {MAX_WIDTH}")
     if not out.parent.is_dir():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lmm.core.errors import MotionError, one_line
 from lmm.core.geometry import heading
-from lmm.core.motion import MISSING, RECORDED, REMOVED, Motion
+from lmm.core.motion import Motion
 from lmm.core.skeleton import Skeleton
 
 Array = NDArray[Any]
@@ -72,11 +72,19 @@ class Track:
         m, seconds = self.segments[-1].motion, self.end - self.start + 1 / self.segments[-1].motion.fps
         frames = " + ".join(str(s.motion.num_frames) for s in self.segments)
         space = f"{m.num_dims}D {m.space}"
-        return f"{one_line(m.skeleton.name, 40)} · {m.skeleton.num_joints} joints · {m.fps:.4g} fps · {frames} frames · {seconds:.2f} s · {space}"
+        words = [
+            one_line(m.skeleton.name, 40),
+            f"{m.skeleton.num_joints} joints",
+            f"{m.fps:.4g} fps",
+            f"{frames} frames",
+        ]
+        return " · ".join([*words, f"{seconds:.2f} s", space])
 
     def at(self, t: float) -> tuple[Segment, int, bool]:
         """Return the segment and frame nearest to time `t`, and whether the track lasts at `t` (else it is held)."""
-        best = min(((abs(s.times[f] - t), s, f) for s in self.segments for f in [_nearest(s.times, t)]), key=lambda b: b[0])
+        best = min(
+            ((abs(s.times[f] - t), s, f) for s in self.segments for f in [_nearest(s.times, t)]), key=lambda b: b[0]
+        )
         slack = 0.51 / best[1].motion.fps
         return best[1], best[2], self.start - slack <= t <= self.end + slack
 
@@ -192,7 +200,9 @@ def title(motion: Motion) -> str:
     meta = motion.meta
     name = [str(meta.get("source") or meta.get("trial") or motion.skeleton.name)]
     name += [str(meta["item"])] if meta.get("item") else []
-    name += [f"person {meta['person']}"] if str(meta.get("person", "0")) not in ("0", "") and not meta.get("item") else []
+    name += (
+        [f"person {meta['person']}"] if str(meta.get("person", "0")) not in ("0", "") and not meta.get("item") else []
+    )
     if motion.samples is not None or motion.context is not None:
         name.append(f"forecast by {meta['model']}" if meta.get("model") else "forecast")
     return one_line(" · ".join(name), 120)
@@ -208,13 +218,9 @@ def sides(skeleton: Skeleton) -> tuple[int, ...]:
 
 def missing(segment: Segment, frame: int) -> list[str]:
     """Return the names of the joints that have no position in a frame."""
-    return [n for n, seen in zip(segment.motion.skeleton.joints, segment.motion.observed[frame], strict=True) if not seen]
-
-
-def estimated(motion: Motion) -> Array:
-    """Return bool (T, J): True where a position was filled in (interpolated or synthesised), not recorded."""
-    assert motion.flags is not None
-    return np.isin(motion.flags, (RECORDED, REMOVED, MISSING), invert=True) & motion.observed
+    return [
+        n for n, seen in zip(segment.motion.skeleton.joints, segment.motion.observed[frame], strict=True) if not seen
+    ]
 
 
 def along_ground(point: Array) -> Array:
@@ -237,7 +243,8 @@ def facing(motions: list[Motion]) -> float:
     for m in motions:
         for right, left in _pairs(m.skeleton):
             lateral = _few(m.joint(left) - m.joint(right))
-            total += np.nan_to_num(lateral).sum(axis=0) / len(lateral)
+            lateral = lateral[np.isfinite(lateral).all(axis=1)]
+            total += np.median(lateral, axis=0) if len(lateral) else 0
     return float(heading(total)) if np.hypot(total[0], total[2]) > 0 else 0.0
 
 
@@ -258,7 +265,9 @@ def frame(points: Array, upright: bool, azimuth: float = 0.0) -> Camera:
     near = np.ones(len(p)) if flat else _perspective(seen[:, 2], distance)
     (l, t), (r, b) = _bounds(seen[:, :2] * near[:, None])
     pad = 0.04 * max(r - l, b - t) or 1.0
-    return Camera(azimuth, 0.0 if flat else float(ELEVATION), axes, target, distance, radius, (l - pad, t - pad, r + pad, b + pad))
+    return Camera(
+        azimuth, 0.0 if flat else float(ELEVATION), axes, target, distance, radius, (l - pad, t - pad, r + pad, b + pad)
+    )
 
 
 def body_points(tracks: list[Track], following: bool, ground: float | None = None) -> Array:
@@ -335,14 +344,14 @@ def _pairs(skeleton: Skeleton) -> list[tuple[str, str]]:
 
 
 def _centre(motion: Motion) -> Array:
-    """Return where the body is, (T, D): the mean of its joints, over half a second (less near the ends), held where
+    """Return where the body is, (T, D): the median of its joints, over half a second (less near the ends), held where
     nothing is seen."""
     seen = motion.observed.any(axis=1)
     if not seen.any():
         return np.zeros((motion.num_frames, motion.num_dims))
-    mean = np.nan_to_num(motion.positions.astype(np.float64)).sum(axis=1) / np.maximum(motion.observed.sum(axis=1), 1)[:, None]
+    middle = np.nanmedian(motion.positions[seen].astype(np.float64), axis=1)
     t = np.arange(motion.num_frames)
-    full = np.stack([np.interp(t, t[seen], mean[seen, d]) for d in range(motion.num_dims)], axis=1)
+    full = np.stack([np.interp(t, t[seen], middle[:, d]) for d in range(motion.num_dims)], axis=1)
     half = np.minimum(int(motion.fps / 4), np.minimum(t, t[::-1]))
     total = np.concatenate([np.zeros((1, motion.num_dims)), np.cumsum(full, axis=0)])
     return np.asarray((total[t + half + 1] - total[t - half]) / (2 * half + 1)[:, None])
@@ -350,7 +359,7 @@ def _centre(motion: Motion) -> Array:
 
 def _body_size(motion: Motion) -> float:
     p = _few(motion.positions)
-    p = p[np.isfinite(p).all(axis=2).any(axis=1)]
+    p = p[np.isfinite(p[..., 0]).any(axis=1)]
     if not len(p):
         return 1.0
     return float(np.median((np.nanmax(p, axis=1) - np.nanmin(p, axis=1)).max(axis=1))) or 1.0

@@ -93,7 +93,14 @@ def _row(canvas: Canvas, top: float, height: float, track: Track, camera: Camera
     always = [n for s in track.segments for n in _never(s.motion)]
     always = list(dict.fromkeys(always))
     if always:
-        canvas.text(EDGE, top + 22, f"never observed ({len(always)}): {', '.join(always)}", 11.5, MUTED, room=width * (after / len(times) if split and after else 1) - 80)
+        canvas.text(
+            EDGE,
+            top + 22,
+            f"never observed ({len(always)}): {', '.join(always)}",
+            11.5,
+            MUTED,
+            room=width * (after / len(times) if split and after else 1) - 80,
+        )
     canvas.line(np.array([EDGE, base + 4]), np.array([EDGE + width, base + 4]), RULE, 1)
     for i, t in enumerate(times):
         segment, f, lasts = track.at(float(t))
@@ -107,7 +114,13 @@ def _row(canvas: Canvas, top: float, height: float, track: Track, camera: Camera
         label = f"{t:+.2f} s" if track.forecast and abs(t) > 1e-9 else f"{t:.2f} s"
         canvas.text(x + cell / 2, base + 11, label, 12.5, INK if lasts else mix(MUTED, PAPER, 0.4), "ma")
         gone = [n for n in missing(segment, f) if n not in always]
-        note = ("ended" if t > track.end else "not yet") if not lasts else f"{len(gone)}{' more' * bool(always)} missing" if gone else ""
+        note = (
+            ("ended" if t > track.end else "not yet")
+            if not lasts
+            else f"{len(gone)}{' more' * bool(always)} missing"
+            if gone
+            else ""
+        )
         canvas.text(x + cell / 2, base + 25, note, 10.5, MUTED, "ma", cell - 6)
     if split:
         x = EDGE + after * cell

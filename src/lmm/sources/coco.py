@@ -5,8 +5,8 @@ are no video (of several sizes, or with scattered numbers) are refused. People a
 from frame to frame. The files state no frame rate. Format: COCO, "Data format, keypoint detection" and "results".
 
 The third number of a point is a visibility flag in annotations: 0 missing (its x and y mean nothing), 1 labelled but
-hidden: confidence 0.5, 2 visible: confidence 1. In results it is a score from 0 to 1, or the same flag if the file holds
-a 2 and nothing but 0, 1 and 2.
+hidden: confidence 0.5, 2 visible: confidence 1. In results it is a score from 0 to 1, or the same flag if the file
+holds a 2 and nothing but 0, 1 and 2.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def _frame_numbers(video: _Video, path: Path) -> tuple[list[int], int]:
     numbers = sorted(video.frames)
     if len(numbers) < 2:
         raise NotMotionError(path, "holds a single image with people, not a video", "Give the keypoints of one video")
-    step = math.gcd(*(b - a for a, b in zip(numbers, numbers[1:], strict=False)))
+    step = math.gcd(*(b - a for a, b in pairwise(numbers)))
     span = (numbers[-1] - numbers[0]) // step + 1
     if span > MAX_SPREAD * len(numbers) or span > MAX_FRAMES:
         raise NotMotionError(
@@ -246,5 +247,5 @@ def _place(image: dict[str, Any]) -> tuple[str, int]:
     name = str(image.get("file_name", ""))
     match = re.search(r"^(.*?)(\d{1,15})\D*$", name)
     clip = image.get("video_id", image.get("vid_id"))
-    number = image.get("frame_id", match[2] if match else image["id"])
+    number: Any = image.get("frame_id", match[2] if match else image["id"])
     return (match[1].rstrip("/_.- ") if match else "") if clip is None else str(clip), int(number)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lmm.core.errors import InputError
 from lmm.core.motion import Motion, make_motion
 from lmm.skeletons import table
-from lmm.sources.files import MAX_MEMBERS, Input, decode
+from lmm.sources.files import MAX_MEMBERS, Input
 from lmm.sources.npz import load_npy, npy_header
 from lmm.sources.reading import Options, source
 

@@ -26,9 +26,10 @@ from lmm.sources.reading import Options, source
 TO_WORLD = np.array([-1.0, 1.0, -1.0])  # camera space turned by 180 degrees about y
 STATES = {"Tracked": 1.0, "Inferred": 0.5, "NotTracked": 0.0}
 GESTURES = (
-    "elbow flexion left, elbow flexion right, shoulder flexion left, shoulder flexion right, shoulder abduction left, "
-    "shoulder abduction right, shoulder forward elevation, side tap left, side tap right"
-).split(", ")
+    *("elbow flexion left", "elbow flexion right", "shoulder flexion left", "shoulder flexion right"),
+    *("shoulder abduction left", "shoulder abduction right", "shoulder forward elevation"),
+    *("side tap left", "side tap right"),
+)
 QUALITY = {"1": "correct", "2": "incorrect", "3": "poorly executed"}
 LICENCE = "CC BY 4.0, IntelliRehabDS (Miron et al. 2021)"
 MAX_BODIES = 100

@@ -61,7 +61,8 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         ) from None
     content = given.bytes()
     try:
-        h5py.File(io.BytesIO(content), "r").close()  # h5netcdf prints a traceback of its own for what h5py cannot open
+        with h5py.File(io.BytesIO(content), "r") as f:
+            dict(f.attrs)  # h5netcdf prints a traceback of its own where it cannot read these
         with xarray.open_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False) as data:
             return _people(data, options, path)
     except (InputError, MotionError):
@@ -168,7 +169,7 @@ def _clock(data: Any, frames: int, options: Options, path: Path) -> tuple[float,
 
 
 def _skeleton(data: Any, names: list[str], path: Path) -> tuple[Skeleton, Table]:
-    """Return lmm's own skeleton where the file keeps it; else the table with these joints, or one that knows the names."""
+    """Return the skeleton that lmm kept in the file, else the table with these joints, or one that knows the names."""
     kept = _told(data, "lmm_skeleton", dict, path)
     if kept and kept.get("table") in table_names():
         pairs = tuple((str(r), str(l)) for r, l in kept["pairs"])
@@ -184,7 +185,7 @@ def _skeleton(data: Any, names: list[str], path: Path) -> tuple[Skeleton, Table]
 def _in_space(
     positions: NDArray[Any], attrs: dict[str, Any], skeleton: Skeleton, layout: Table, options: Options, path: Path
 ) -> tuple[NDArray[Any], Any, str | None]:
-    """Return positions (people, T, J, C) as pixels or as metres with y up, the space, and how the vertical was known."""
+    """Return positions (people, T, J, C) in pixels, or metres with y up, the space, and how the vertical was known."""
     if attrs.get("lmm_space") == "body":
         return positions, "body", None
     if positions.shape[-1] == 2:

@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import shutil
 import tarfile
 import warnings
@@ -245,8 +246,6 @@ def _lines(d: bytes, rng: Rng) -> bytes:
 
 
 def _number(d: bytes, rng: Rng) -> bytes:
-    import re
-
     found = list(re.finditer(NUMBER, d[:200_000]))
     if not found:
         return _flip_bits(d, rng)
@@ -256,8 +255,6 @@ def _number(d: bytes, rng: Rng) -> bytes:
 
 
 def _word(d: bytes, rng: Rng) -> bytes:
-    import re
-
     found = list(re.finditer(rb'"[^"\n]{1,60}"|[A-Za-z_:]{2,40}', d[:200_000]))
     if not found:
         return _number(d, rng)
@@ -361,10 +358,12 @@ def _generated(root: Path) -> Iterator[Sample]:
         yield put.one("openpose", f"o.tar.{kind}", _tar(dict(zip(names, two, strict=True)), kind), options=known)
     categories = [{"id": 1, "name": "person", "keypoints": list(table("coco_17").joints)}]
     images = [{"id": t, "file_name": f"v/{t:06d}.jpg", "width": 640, "height": 480} for t in range(FRAMES)]
-    found = [{"image_id": t, "category_id": 1, "keypoints": person(17, t).ravel().tolist()} for t in range(FRAMES)]
+    points = [person(17, t) for t in range(FRAMES)]
+    found: list[dict[str, Any]] = [{"image_id": t, "category_id": 1, "keypoints": p.ravel().tolist()} for t, p in enumerate(points)]
     yield put.one("coco", "results.json", json.dumps(found), share=2)
-    for t, a in enumerate(found):
-        a |= {"id": t, "num_keypoints": 17, "track_id": t % 2}
+    for t, p in enumerate(points):
+        p[:, 2] = 2
+        found[t] |= {"id": t, "num_keypoints": 17, "track_id": t % 2, "keypoints": p.ravel().tolist()}
     yield put.one("coco", "video.json", json.dumps({"images": images, "annotations": found, "categories": categories}), share=2)
 
 
@@ -448,9 +447,9 @@ def _real(data: Path, root: Path) -> Iterator[Sample]:
         asf = path.with_name(path.name.split("_")[0] + ".asf")
         cut = "\n".join(lines[: starts[min(FRAMES, len(starts) - 1)]]) + "\n"
         yield put("amc", path.name, {path.name: cut, asf.name: asf.read_bytes()}, share=0.7)
-    for path in [*sorted((data / "trc_opensim").glob("*.trc")), *sorted(data.glob("*/trc/*.trc")), *sorted(data.glob("*/*/*.trc"))]:
+    for path in [*sorted((data / "trc_opensim").glob("*.trc")), *sorted(data.glob("*/*/*.trc"))]:
         lines = path.read_bytes().split(b"\n")
-        yield put.one("trc", path.name, b"\n".join(lines[: 6 + FRAMES]) + b"\n", options={"units": "mm"}, share=0.3)
+        yield put.one("trc", path.name, b"\n".join(lines[: 6 + FRAMES]) + b"\n", options={"units": "mm", "up": "y"}, share=0.3)
     for path in sorted(data.glob("*/csv/*.csv")):
         yield put.one("keypoint-csv", path.name, b"\n".join(path.read_bytes().split(b"\n")[: 1 + FRAMES]) + b"\n")
     for path in sorted((data / "irds_kinect_v2" / "raw_txt").glob("*.gz"))[:8]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lmm.core.errors import LmmError
+from lmm.core.motion import Motion
 from lmm.sources.reading import read_people
 
 MUTATIONS = 50
@@ -52,3 +53,19 @@ def survives_damage(tmp_path: Path) -> Callable[..., None]:
                 target.write_bytes(good)
 
     return check
+
+
+@pytest.fixture
+def constant_bones() -> Callable[[Motion, Motion], Motion]:
+    """Put each bone of a filtered motion back to its length in the original, from the root outwards, as CMU's arrays do."""
+
+    def restore(filtered: Motion, original: Motion) -> Motion:
+        old = filtered.positions.astype(float)
+        new = old.copy()
+        for p, c in original.skeleton.bones:
+            length = np.median(np.linalg.norm(original.positions[:, c] - original.positions[:, p], axis=1))
+            bone = old[:, c] - old[:, p]
+            new[:, c] = new[:, p] + bone * length / np.maximum(np.linalg.norm(bone, axis=1, keepdims=True), 1e-9)
+        return filtered.replace(positions=new)
+
+    return restore

@@ -215,6 +215,7 @@ def test_rate_comes_from_the_time_column(tmp_path):
         (build(cells=["1e999"] * 24), "infinite"),
         (build(names=[f"A{k}" for k in range(8)]), "no names of a human body"),
         (build(names=[f"A{k}" for k in range(3000)]), "3000 markers"),
+        (build(names=[f"A{k}" for k in range(2000)]) + "1\n" * 20_000, "Split it"),
         (build().encode() + b"\xff\xfe", "UTF-8"),
     ],
 )

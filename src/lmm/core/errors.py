@@ -12,7 +12,10 @@ from pathlib import Path
 
 
 class LmmError(Exception):
-    """Base of all errors whose message is meant for the user."""
+    """Base of all errors whose message is meant for the user: one printable line, whatever it quotes."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__(), 1000)
 
 
 class InputError(LmmError):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lmm.core.errors import MotionError
+from lmm.core.skeleton import MAX_JOINTS as MAX_JOINTS
 from lmm.core.skeleton import Skeleton
 
 Array = NDArray[Any]
@@ -21,7 +22,9 @@ RECORDED, INTERPOLATED, SYNTHESISED, REMOVED, MISSING = range(5)
 FLAG_NAMES = ("recorded", "interpolated", "synthesised", "removed", "missing")
 
 MAX_FRAMES = 2_000_000
-MAX_JOINTS = 2_000
+MAX_COORDINATE = 1e9  # metres or pixels; squares of it are still far from float32's end
+MAX_TIME_S = 1e10  # seconds on the clock either way: float64 still tells frames apart
+MIN_FPS, MAX_FPS = 1e-3, 100_000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,7 @@ class Motion:
 
     positions   float32 (T, J, D), D = 2 or 3, NaN where missing (all coordinates of a joint or none)
     confidence  float32 (T, J) in [0, 1], 0 where missing
-    fps         frames per second, > 0; the nominal rate if `times` is given
+    fps         frames per second, 0.001 to 100 000; the nominal rate if `times` is given
     skeleton    the J joints
     space       ``image``: pixels, origin top left, y down · ``world``: metres, right-handed, y up ·
                 ``body``: normalised, y up
@@ -42,7 +45,7 @@ class Motion:
     context     the motion that a forecast continues, or None
     meta        plain JSON values: source, format, subject, trial, person, camera, licence, captions, notes ...
 
-    Raises MotionError if shapes disagree, there are no frames or joints, or numbers are infinite.
+    Raises MotionError if shapes disagree, there are no frames or joints, or a number is infinite or out of bounds.
     """
 
     positions: Array
@@ -59,20 +62,26 @@ class Motion:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        p = np.array(self.positions, dtype=np.float32)
+        p = _numbers(self.positions, np.float32, "positions")
         if p.ndim != 3 or p.shape[2] not in (2, 3) or 0 in p.shape:
             raise MotionError(f"positions must be (frames, joints, 2 or 3) and not empty, got shape {p.shape}.")
         if p.shape[0] > MAX_FRAMES or p.shape[1] > MAX_JOINTS:
-            raise MotionError(f"{p.shape[0]} frames of {p.shape[1]} joints: over {MAX_FRAMES} frames or {MAX_JOINTS} joints.")
+            raise MotionError(
+                f"{p.shape[0]} frames of {p.shape[1]} joints: over {MAX_FRAMES} frames or {MAX_JOINTS} joints."
+            )
         if p.shape[1] != self.skeleton.num_joints:
             raise MotionError(f"{p.shape[1]} joints, but skeleton {self.skeleton.name} has {self.skeleton.num_joints}.")
         if self.space not in ("image", "world", "body"):
             raise MotionError(f"space must be image, world or body, got {self.space!r}.")
-        if not (np.isfinite(self.fps) and 0 < self.fps <= 100_000):
-            raise MotionError(f"the frame rate must be between 0 and 100000 frames per second, got {self.fps}.")
-        if np.isinf(p).any():
-            raise MotionError("positions hold infinite numbers.")
-        c = np.array(self.confidence, dtype=np.float32)
+        if not MIN_FPS <= self.fps <= MAX_FPS:
+            raise MotionError(f"the frame rate must be between {MIN_FPS:g} and {MAX_FPS:g} frames per second, got {self.fps:g}.")
+        if not abs(self.start_s) <= MAX_TIME_S:
+            raise MotionError(f"the motion starts at {self.start_s:g} s, over the limit of {MAX_TIME_S:g} s.")
+        if self.size is not None and not (len(self.size) == 2 and all(0 < n < 1 << 31 for n in self.size)):
+            raise MotionError(f"size must be an image's width and height, got {self.size}.")
+        if (np.abs(p) > MAX_COORDINATE).any():
+            raise MotionError(f"positions hold numbers that are infinite or beyond {MAX_COORDINATE:g}.")
+        c = _numbers(self.confidence, np.float32, "confidence")
         if c.shape != p.shape[:2]:
             raise MotionError(f"confidence must have shape {p.shape[:2]}, got {c.shape}.")
         missing = np.isnan(p).any(axis=2) | ~(c > 0)
@@ -80,22 +89,24 @@ class Motion:
         c[missing] = 0
         if (c > 1).any():
             raise MotionError(f"confidence must lie in [0, 1], got {float(c.max()):.3g}.")
-        f = np.zeros(p.shape[:2], np.uint8) if self.flags is None else np.array(self.flags, dtype=np.uint8)
-        if f.shape != p.shape[:2]:
-            raise MotionError(f"flags must have shape {p.shape[:2]}, got {f.shape}.")
+        f = np.zeros(p.shape[:2], np.uint8) if self.flags is None else _numbers(self.flags, np.uint8, "flags")
+        if f.shape != p.shape[:2] or (f >= len(FLAG_NAMES)).any():
+            raise MotionError(f"flags must have shape {p.shape[:2]} and lie in 0 to {len(FLAG_NAMES) - 1}.")
         f[missing & (f != REMOVED)] = MISSING
         for name, value in (("positions", p), ("confidence", c), ("flags", f)):
             value.flags.writeable = False
             object.__setattr__(self, name, value)
         if self.times is not None:
-            t = np.array(self.times, dtype=np.float64)
-            if t.shape != p.shape[:1] or not np.isfinite(t).all() or (np.diff(t) <= 0).any():
-                raise MotionError("times must be one increasing finite number per frame.")
+            t = _numbers(self.times, np.float64, "times")
+            if t.shape != p.shape[:1] or not (np.abs(t) <= MAX_TIME_S).all() or (np.diff(t) < 0.5 / MAX_FPS).any():
+                raise MotionError("times must be one increasing number per frame, in seconds.")
             t.flags.writeable = False
             object.__setattr__(self, "times", t)
         if self.samples is not None:
-            s = np.array(self.samples, dtype=np.float32)
-            if s.shape[1:] != p.shape or s.ndim != 4:
+            s = _numbers(self.samples, np.float32, "samples")
+            if (np.abs(s) > MAX_COORDINATE).any():
+                raise MotionError(f"samples hold numbers that are infinite or beyond {MAX_COORDINATE:g}.")
+            if s.shape[1:] != p.shape or s.ndim != 4 or not len(s):
                 raise MotionError(f"samples must have shape (samples, {', '.join(map(str, p.shape))}), got {s.shape}.")
             s.flags.writeable = False
             object.__setattr__(self, "samples", s)
@@ -136,7 +147,9 @@ class Motion:
     def joint(self, name: str) -> Array:
         """Return one joint's positions, (T, D). Raises MotionError on an unknown name."""
         if name not in self.skeleton.index:
-            raise MotionError(f"skeleton {self.skeleton.name} has no joint {name!r}; it has {', '.join(self.skeleton.joints)}.")
+            raise MotionError(
+                f"skeleton {self.skeleton.name} has no joint {name!r}; it has {', '.join(self.skeleton.joints)}."
+            )
         return np.asarray(self.positions[:, self.skeleton.index[name]])
 
     def replace(self, **changes: Any) -> Motion:
@@ -167,12 +180,25 @@ class Motion:
         return writer_for(Path(path))(self, Path(path))
 
 
+def _numbers(values: ArrayLike, dtype: type, what: str) -> Array:
+    """Return a copy of `values` as `dtype`; what it cannot hold becomes infinite or NaN, for the checks that follow."""
+    given = np.asarray(values)
+    if given.dtype.kind not in "fiub":
+        raise MotionError(f"{what} must be numbers, got {given.dtype}.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return given.astype(dtype)
+
+
 def make_motion(
-    positions: ArrayLike, fps: float, skeleton: Skeleton, space: Space, confidence: ArrayLike | None = None, **fields: Any
+    positions: ArrayLike,
+    fps: float,
+    skeleton: Skeleton,
+    space: Space,
+    confidence: ArrayLike | None = None,
+    **fields: Any,
 ) -> Motion:
     """Build a Motion; confidence defaults to 1 where every coordinate is a number, else 0."""
-    with np.errstate(over="ignore"):  # Motion refuses the infinities
-        p = np.asarray(positions, dtype=np.float32)
+    p = np.asarray(positions)
     if confidence is None:
         confidence = np.isfinite(p).all(axis=-1).astype(np.float32)
     return Motion(p, np.asarray(confidence), fps, skeleton, space, **fields)

@@ -7,6 +7,8 @@ from functools import cached_property
 
 from lmm.core.errors import MotionError
 
+MAX_JOINTS = 2_000
+
 
 @dataclass(frozen=True)
 class Skeleton:
@@ -17,7 +19,7 @@ class Skeleton:
     correspondence table (``lmm.skeletons``) that converts this skeleton to BODY_25; it may differ from `name` for
     skeletons read from a file.
 
-    Raises MotionError on duplicate names, unknown parents or a cycle.
+    Raises MotionError on duplicate names, unknown parents, a cycle, or more than MAX_JOINTS joints.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Skeleton:
     table: str = ""
 
     def __post_init__(self) -> None:
+        if len(self.joints) > MAX_JOINTS:
+            raise MotionError(f"skeleton {self.name}: {len(self.joints)} joints are over the limit of {MAX_JOINTS}.")
         if len(set(self.joints)) != len(self.joints):
             twice = sorted({j for j in self.joints if self.joints.count(j) > 1})
             raise MotionError(f"skeleton {self.name}: joint names occur twice: {', '.join(twice[:5])}.")

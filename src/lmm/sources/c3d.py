@@ -26,6 +26,8 @@ from lmm.sources.labels import POINTS, labelled_skeleton, turn_y_up
 from lmm.sources.reading import UNITS_M, Options, source
 
 BLOCK = 512
+MAX_PARAMETERS = 1 << 22  # bytes; the format itself counts to 128 KiB
+MAX_POINTS = 50_000_000  # in all frames: 1.6 GB as float64
 UNIT_NAMES = {
     "millimeters": "mm",
     "millimetres": "mm",
@@ -165,6 +167,8 @@ def parse_header(data: bytes, path: Path) -> Header:
         raise fail(f"says {frames} frames in its header and {stated:g} in its parameters")
     if not 0 < frames <= min(room, MAX_FRAMES):
         raise fail(f"says {frames} frames but holds {max(room, 0)}")
+    if frames * points > MAX_POINTS:
+        raise fail(f"holds {frames} frames of {points} points", "Split it into shorter takes")
     return Header(processor, points, analog, frames, begin, scale, first, rate, parameters)
 
 
@@ -184,6 +188,7 @@ def _parameters(data: bytes, start: int, processor: int, fail: Any) -> dict[tupl
     groups: dict[int, str] = {}
     found: list[tuple[int, str, list[Any]]] = []
     at = start + 4
+    data = data[: start + MAX_PARAMETERS]
     try:
         while True:
             length, number = struct.unpack_from("<bb", data, at)
@@ -195,7 +200,8 @@ def _parameters(data: bytes, start: int, processor: int, fail: Any) -> dict[tupl
             if number < 0:
                 groups[-number] = name
             else:
-                found.append((number, name, _values(data, after_name + 2, processor)))
+                record = data[after_name + 2 : after_name + step if step else None]
+                found.append((number, name, _values(record, processor)))
             if step == 0:
                 break
             at = after_name + step
@@ -204,15 +210,14 @@ def _parameters(data: bytes, start: int, processor: int, fail: Any) -> dict[tupl
     return {(groups.get(g, ""), name): values for g, name, values in found}
 
 
-def _values(data: bytes, at: int, processor: int) -> list[Any]:
+def _values(record: bytes, processor: int) -> list[Any]:
     """The values of one parameter, flat in file order; strings along the first dimension. ValueError if damaged."""
-    kind, rank = struct.unpack_from("<bB", data, at)
+    kind, rank = struct.unpack_from("<bB", record)
     if kind not in (-1, 1, 2, 4) or rank > 7:
         raise ValueError
-    shape = data[at + 2 : at + 2 + rank]
+    shape = record[2 : 2 + rank]
     count = prod(shape)
-    at += 2 + rank
-    raw = data[at : at + count * abs(kind)]
+    raw = record[2 + rank : 2 + rank + count * abs(kind)]
     if len(raw) != count * abs(kind) or len(shape) != rank:
         raise ValueError
     if kind == -1:

@@ -6,21 +6,33 @@ Nothing is read or unpacked beyond the limits; device files, pipes and links to 
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from functools import cached_property
 from pathlib import Path
+from typing import IO, Any
 
 from lmm.core.errors import InputError
 
 MAX_BYTES = 1 << 30  # of one file, unpacked
+MAX_TEXT = 1 << 28  # bytes of one text: a character may take four times as much in memory
+MAX_LINES = 5_000_000  # of one text: each is an object in memory
 MAX_MEMBERS = 400_000  # files in a folder or archive
 HEAD_BYTES = 1 << 16
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # where str.splitlines splits
+# What Python's archive modules raise on damaged data.
+DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, RuntimeError, struct.error,
+    zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 class Input:
@@ -64,8 +76,13 @@ class Input:
         return self._read(self.path, MAX_BYTES)
 
     def text(self) -> str:
-        """The whole file as UTF-8 text (a byte-order mark is dropped). Raises InputError if it is not text."""
-        return decode(self.bytes(), self.path)
+        """The whole file as UTF-8 text (a byte-order mark is dropped).
+
+        Raises InputError if it is not text, over 256 MiB, or of over 5 million lines.
+        """
+        if self.kind != "file":
+            return decode(self.bytes(), self.path)
+        return decode(self._read(self.path, MAX_TEXT), self.path)
 
     @cached_property
     def names(self) -> list[str]:
@@ -79,24 +96,29 @@ class Input:
                 found = list(self._tar)
             else:
                 return []
-        except (OSError, tarfile.TarError, zlib.error, EOFError) as e:
-            raise InputError(self.path, f"cannot be listed ({e})", "Unpack it and give the folder") from None
+        except OSError as e:
+            raise InputError(self.path, f"cannot be listed ({e.strerror or e})", "Unpack it and give the folder") from None
         if len(found) > MAX_MEMBERS:
             raise InputError(self.path, f"holds {len(found)} files, over the limit of {MAX_MEMBERS}", "Split it")
         return sorted(found)
 
-    def member(self, name: str, limit: int = MAX_BYTES) -> bytes:
-        """One file of a folder or archive. Raises InputError if it is damaged, missing or larger than `limit`."""
+    def member(self, name: str, limit: int = MAX_BYTES, cut: bool = False) -> bytes:
+        """One file of a folder or archive, or with `cut` no more than its first `limit` bytes.
+
+        Raises InputError if it is damaged or missing, or larger than `limit` without `cut`.
+        """
         if self.kind == "folder":
-            return self._read(self.path / name, limit)
+            return self._read(self.path / name, limit, cut)
         try:
             if self._zip is not None:
                 with self._zip.open(name) as f:
                     data = f.read(limit + 1)
             else:
                 data = self._tar[name]
-        except (KeyError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as e:
+        except DAMAGE as e:
             raise InputError(f"{self.path}/{name}", f"cannot be unpacked ({e})", "The archive may be damaged: pack it again") from None
+        if cut:
+            return data[:limit]
         if len(data) > limit:
             raise InputError(f"{self.path}/{name}", f"is larger than {limit} bytes", "Split it")
         return data
@@ -111,25 +133,25 @@ class Input:
             return None
         try:
             return zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, ValueError) as e:
+        except DAMAGE as e:
             raise InputError(self.path, f"is not a readable zip ({e})", "Pack it again") from None
 
     @cached_property
     def _tar(self) -> dict[str, bytes]:
         """All files of a tar in one forward pass: seeking in a compressed tar would read it once a file."""
         found: dict[str, bytes] = {}
-        total = 0
+        total = members = 0
+        too_much = InputError(self.path, "unpacks to over 1 GiB or too many files", "Unpack it and give the folder")
         try:
-            with tarfile.open(self.path, "r:*") as tar:
+            with _unpacked(self.path) as stream, tarfile.open(fileobj=_Bounded(stream, too_much), mode="r|") as tar:  # type: ignore[call-overload]
                 for info in tar:
-                    if not info.isfile():
-                        continue
-                    total += info.size
-                    if total > MAX_BYTES or len(found) >= MAX_MEMBERS:
-                        raise InputError(self.path, "unpacks to over 1 GiB or too many files", "Unpack it and give the folder")
-                    f = tar.extractfile(info)
-                    found[info.name] = f.read() if f else b""
-        except (tarfile.TarError, OSError, zlib.error, EOFError, ValueError) as e:
+                    total, members = total + max(info.size, 0), members + 1
+                    if total > MAX_BYTES or members > MAX_MEMBERS:
+                        raise too_much
+                    tar.members = []  # tarfile would keep them all
+                    if info.isfile() and (f := tar.extractfile(info)):
+                        found[info.name] = f.read()
+        except DAMAGE as e:
             raise InputError(self.path, f"is not a readable tar ({e})", "Pack it again") from None
         return found
 
@@ -149,10 +171,34 @@ class Input:
         return data
 
 
+class _Bounded:
+    """A stream that raises `error` after MAX_BYTES (and some for headers), whatever a header asks for."""
+
+    def __init__(self, stream: IO[bytes], error: InputError) -> None:
+        self._stream, self._error, self._left = stream, error, MAX_BYTES + (MAX_BYTES >> 2)
+
+    def read(self, size: int) -> bytes:
+        self._left -= size
+        if self._left < 0:
+            raise self._error
+        return self._stream.read(size)
+
+
+def _unpacked(path: Path) -> Any:
+    """Open `path` for reading, through the decompression that its first bytes ask for."""
+    with path.open("rb") as f:
+        head = f.read(6)
+    opener = gzip.open if head[:2] == b"\x1f\x8b" else bz2.open if head[:3] == b"BZh" else lzma.open if head == b"\xfd7zXZ\0" else open
+    return opener(path, "rb")
+
+
 def decode(data: bytes, source: str | Path) -> str:
-    """Decode UTF-8 (with or without a mark). Raises InputError that names the first bad byte."""
+    """Decode UTF-8 (with or without a mark). Raises InputError that names the first bad byte, or over 5 million lines."""
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
+        if sum(map(text.count, _LINE_ENDS)) > MAX_LINES:
+            raise InputError(source, f"has over {MAX_LINES} lines", "Split it into shorter takes")
+        return text
     except UnicodeDecodeError as e:
         raise InputError(source, f"is not UTF-8 text (byte {e.start} is 0x{data[e.start]:02x})", "Save it as UTF-8, or give --format if it is a binary format") from None
 

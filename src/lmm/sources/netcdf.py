@@ -62,7 +62,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     content = given.bytes()
     try:
         with h5py.File(io.BytesIO(content), "r") as f:
-            dict(f.attrs)  # h5netcdf prints a traceback of its own where it cannot read these
+            _check_sizes(f, content)
         with xarray.open_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False) as data:
             return _people(data, options, path)
     except (InputError, MotionError):
@@ -71,6 +71,24 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         raise InputError(
             path, f"is not a readable netCDF file of movement ({type(e).__name__}: {e})", "Save it again"
         ) from None
+
+
+def _check_sizes(file: Any, content: bytes) -> None:
+    """Raise ValueError for data that claim more than can be there, before a library allocates it.
+
+    xarray reads coordinates when it opens a file, and HDF5 allocates what the length of a string says: the lengths are
+    the first 4 bytes of each descriptor (HDF5 File Format Specification 3.0, section IV.B, variable-length types).
+    """
+    dict(file.attrs)  # h5netcdf prints a traceback of its own where it cannot read these
+    for name, variable in file.items():
+        strings = variable.dtype.kind == "O"
+        if variable.size > (MAX_JOINTS if strings else MAX_NUMBERS):
+            raise ValueError(f"{name} claims {variable.size} values")
+        if strings and variable.id.get_offset() is not None:
+            start, stored = variable.id.get_offset(), variable.id.get_storage_size()
+            descriptors = np.frombuffer(content[start : start + stored], np.uint8).reshape(variable.size, -1)
+            if (descriptors[:, :4].copy().view("<u4") > len(content)).any():
+                raise ValueError(f"{name} has a text longer than the file")
 
 
 def _people(data: Any, options: Options, path: Path) -> list[Motion]:

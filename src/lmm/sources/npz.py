@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,9 +20,7 @@ def load_npy(data: bytes, source: str | Path) -> NDArray[Any]:
     """Return the array in the bytes of an .npy file. Raises InputError if it is damaged or holds Python objects."""
     try:
         stream = io.BytesIO(data)
-        version = np.lib.format.read_magic(stream)
-        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = reader(stream, max_header_size=10_000)
+        shape, fortran, dtype = _header(stream)
         if dtype.hasobject:
             raise InputError(
                 source, "holds Python objects (a pickle), which can run code and are never opened", "Save plain numbers"
@@ -44,13 +43,18 @@ def load_npy(data: bytes, source: str | Path) -> NDArray[Any]:
 def npy_header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
     """Return shape and type from the first bytes of an .npy file, or None if they are not one's. Allocates nothing."""
     try:
-        stream = io.BytesIO(head)
-        version = np.lib.format.read_magic(stream)
-        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = reader(stream, max_header_size=10_000)
+        shape, _, dtype = _header(io.BytesIO(head))
     except Exception:  # the header is parsed as a Python literal: any of a dozen errors
         return None
     return shape, dtype
+
+
+def _header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy remarks on headers that Python 2 wrote
+        return reader(stream, max_header_size=10_000)
 
 
 class NpzFile:

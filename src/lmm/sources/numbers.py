@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lmm.core.errors import InputError
+
+MAX_NUMBER = 1e12
 
 
 def parse_block(text: str, columns: int, source: str | Path, first_line: int = 1, separator: str = " ") -> NDArray[Any]:
@@ -24,19 +26,27 @@ def parse_block(text: str, columns: int, source: str | Path, first_line: int = 1
             values = np.fromstring(text, dtype=np.float64, sep=separator)
         except ValueError:
             values = np.empty(0)
-    rows = [line for line in text.splitlines() if line.strip()]
-    if values.size == len(rows) * columns and values.size:
+    rows = sum(1 for line in text.splitlines() if line.strip())
+    if values.size == rows * columns and values.size:
         return values.reshape(-1, columns)
     # The slow road: find the culprit, or accept what np.fromstring was too strict for.
-    out = np.empty((len(rows), columns))
-    for i, line in enumerate(text.splitlines()):
-        fields = line.split() if separator == " " else [f.strip() for f in line.rstrip("\r\n").split(separator)]
+    out = []
+    for number, line in enumerate(text.splitlines(), start=first_line):
+        fields = line.split() if separator == " " else [f.strip() for f in line.split(separator)]
         if not line.strip():
             continue
+        if len(fields) != columns:
+            raise InputError(source, f"line {number} has {len(fields)} numbers, {columns} were expected", "The file may be cut or damaged: export it again")
         try:
-            if len(fields) != columns:
-                raise InputError(source, f"line {first_line + i} has {len(fields)} numbers, {columns} were expected", "The file may be cut or damaged: export it again")
-            out[i if len(rows) > i else -1] = [float(f) for f in fields]
+            out.append(np.array([float(f) for f in fields]))
         except ValueError as e:
-            raise InputError(source, f"line {first_line + i}: {e}", "The file may be damaged: export it again") from None
-    return out
+            raise InputError(source, f"line {number}: {e}", "The file may be damaged: export it again") from None
+    return np.stack(out) if out else np.empty((0, columns))
+
+
+def bounded(values: ArrayLike, what: str, source: str | Path) -> None:
+    """Raise InputError if a number in `values` is not finite, or beyond MAX_NUMBER: sums of products would overflow."""
+    found = np.asarray(values, np.float64)
+    bad = found[~(np.abs(found) <= MAX_NUMBER)]
+    if bad.size:
+        raise InputError(source, f"has {what} of {bad.flat[0]:g}", "The file may be damaged: export it again")

@@ -30,6 +30,7 @@ UNIT_NAMES = {
 }
 _MISSING = re.compile(r"[-+]?(nan(\(.*\))?|na|n/a|null|none|-|1\.#(qnan|ind|snan)\d*)?", re.I)
 HEADER_LINES = 5
+MAX_CELLS = 50_000_000  # rows may be cut short, so a small file could claim a large table
 
 
 def sniff(given: Input) -> bool:
@@ -74,6 +75,8 @@ def parse(text: str, path: Path) -> tuple[dict[str, str], list[str], NDArray[Any
     if not 0 < len(names) <= MAX_JOINTS:
         raise InputError(path, f"line 4 names {len(names)} markers", f"Between 1 and {MAX_JOINTS} can be read")
     width = 2 + 3 * len(names)
+    if len(lines) > MAX_FRAMES or len(lines) * width > MAX_CELLS:
+        raise InputError(path, f"holds {len(lines)} rows of {len(names)} markers", "Split it into shorter takes")
     rows = []
     for number, line in enumerate(lines[HEADER_LINES:], start=HEADER_LINES + 1):
         row = line.split(separator)
@@ -90,8 +93,6 @@ def parse(text: str, path: Path) -> tuple[dict[str, str], list[str], NDArray[Any
             rows.append(np.array([float(c) if c else np.nan for c in row]))
         except ValueError:
             rows.append(np.array([_number(c.strip(), number, path) for c in row]))
-        if len(rows) > MAX_FRAMES:
-            raise InputError(path, f"holds over {MAX_FRAMES} frames", "Split it")
     if not rows:
         raise InputError(path, "has no rows of numbers", "The file may be cut: export it again")
     values = np.stack(rows)

@@ -81,7 +81,7 @@ class Fuzz:
         if outcome == "failed" and self.keep:
             self.save(run, sample)
         shutil.rmtree(folder, ignore_errors=True)
-        return sample.format, outcome, kind, message
+        return sample.format, outcome, kind, message.replace(f"{folder}/", "")
 
     def save(self, run: int, sample: Sample) -> None:
         """Put the input of a run into the folder `keep`."""

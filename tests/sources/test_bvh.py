@@ -156,8 +156,9 @@ def test_cmu_bvh_equals_the_arrays(shared_data: Path, constant_bones: Callable[[
         assert ours.num_frames == theirs.num_frames
         for names, limit in ((LEGS, 0.005), (UPPER, 0.012)):
             for name in names:
-                error = np.linalg.norm(ours.joint(name) - theirs.joint(name), axis=1)
-                assert np.percentile(error, 99) < limit, (trial, name)  # 1 %: spikes that the arrays had repaired
+                error = np.sort(np.linalg.norm(ours.joint(name) - theirs.joint(name), axis=1))
+                spikes = 2 * index[trial]["repaired_source_frames"]  # repaired in the arrays, and spread by the filter
+                assert error[len(error) - 1 - spikes] < limit, (trial, name)
         compared += 1
     assert compared == 30
 

@@ -243,6 +243,6 @@ def _report_path(out: Path, number: int) -> Path:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace") + b"\n"
 
 

@@ -19,6 +19,7 @@ from lmm.pipeline.convert import to_body25
 from lmm.pipeline.resample import resample
 
 Array = NDArray[Any]
+MIN_SCALE = 1e-6  # metres or pixels: a body smaller than this has no lengths to judge by
 
 
 class CleaningSettings(BaseModel):
@@ -72,7 +73,7 @@ def remove_outliers(motion: Motion, settings: CleaningSettings) -> Motion:
     if motion.num_frames < 7:
         return motion
     scale = body_scale(motion)
-    if not np.isfinite(scale) or scale <= 0:
+    if not scale > MIN_SCALE:
         return motion
     bad = _bone_outliers(motion, scale, settings) | _spikes(motion, scale, settings) | _jumps(motion, scale, settings)
     return _remove(motion, bad & motion.observed)

@@ -26,14 +26,15 @@ def _midpoint(inputs: Array, _: dict[str, float]) -> Array:
     return np.asarray(inputs.mean(axis=0))
 
 
+ENOUGH = 0.95  # of the best rule's frames, for a rule that the table prefers
 RULES: dict[str, RuleFunction] = {"joint": _copy, "midpoint": _midpoint, **marker_rules.RULES}
 
 
 def to_body25(motion: Motion) -> Motion:
     """Return the motion on the BODY_25 skeleton, with `flags` that tell recorded from synthesised joints.
 
-    Where a table gives several rules for a joint, the one that yields the most frames serves the whole clip (the first
-    of equals), so that a joint never jumps between definitions. Confidence is the lowest of the inputs' times the
+    Where a table gives several rules for a joint, one serves the whole clip, so that a joint never jumps between
+    definitions: the first that yields at least 95 % of the frames of the best. Confidence is the lowest of the inputs' times the
     rule's factor. Raises MotionError if the skeleton has no table, or no joint of it can be made.
     """
     if not motion.skeleton.table:
@@ -61,17 +62,20 @@ def to_body25(motion: Motion) -> Motion:
 def _best(
     motion: Motion, rules: Table, where: dict[str, int], candidates: tuple[Rule, ...]
 ) -> tuple[Rule, Array, Array] | None:
-    best: tuple[Rule, Array, Array] | None = None
-    for rule in candidates:
-        if rule.kind == "absent" or not all(i in where for i in rule.inputs):
-            continue
-        index = [where[i] for i in rule.inputs]
-        inputs = np.moveaxis(motion.positions[:, index].astype(np.float64), 1, 0)
-        made = RULES[rule.kind](inputs, rule.parameters)
-        seen = np.isfinite(made).all(axis=-1)
-        # a rule may do without some inputs in some frames: those carry no confidence, and do not lower it
-        scores = np.where(motion.confidence[:, index] > 0, motion.confidence[:, index], np.inf).min(axis=1)
-        confidence = np.where(seen & np.isfinite(scores), scores * rule.factor, 0)
-        if best is None or (confidence > 0).sum() > (best[2] > 0).sum():
-            best = rule, made, confidence
-    return best if best is not None and best[2].any() else None
+    made = [
+        (rule, *_apply(motion, rule, [where[i] for i in rule.inputs]))
+        for rule in candidates
+        if rule.kind != "absent" and all(i in where for i in rule.inputs)
+    ]
+    most = max(((confidence > 0).sum() for _, _, confidence in made), default=0)
+    return next((m for m in made if (m[2] > 0).sum() >= ENOUGH * most), None) if most else None
+
+
+def _apply(motion: Motion, rule: Rule, index: list[int]) -> tuple[Array, Array]:
+    """Return the joint's positions (T, D) and confidence (T,) by `rule` from the joints at `index`."""
+    inputs = np.moveaxis(motion.positions[:, index].astype(np.float64), 1, 0)
+    made = RULES[rule.kind](inputs, rule.parameters)
+    # a rule may do without some inputs in some frames: those carry no confidence, and do not lower it
+    scores = np.where(motion.confidence[:, index] > 0, motion.confidence[:, index], np.inf).min(axis=1)
+    seen = np.isfinite(made).all(axis=-1) & np.isfinite(scores)
+    return made, np.where(seen, scores, 0) * rule.factor

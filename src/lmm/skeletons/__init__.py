@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -54,7 +54,7 @@ class Table:
     below_above: tuple[tuple[str, str], ...]
     rules: dict[str, tuple[Rule, ...]]
 
-    @property
+    @cached_property
     def skeleton(self) -> Skeleton:
         """The skeleton of a table with a fixed joint order."""
         if not self.joints:
@@ -84,6 +84,7 @@ class Table:
         ]
 
 
+@lru_cache(maxsize=1 << 14)
 def normal_label(label: str) -> str:
     """``Daphnee:ASISr`` → ``asisr``, ``mixamorig:LeftUpLeg`` → ``leftupleg``, ``R.Knee.Lat`` → ``rkneelat``."""
     plain = re.sub(r"[^a-z0-9]", "", label.rsplit(":", 1)[-1].lower())

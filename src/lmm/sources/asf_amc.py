@@ -21,6 +21,7 @@ from lmm.core.motion import MAX_FRAMES, Motion, make_motion
 from lmm.sources import cmu
 from lmm.sources.files import Input, is_text
 from lmm.sources.labels import labelled_skeleton, turn_y_up
+from lmm.sources.numbers import MAX_NUMBER, bounded
 from lmm.sources.reading import Options, source
 
 MAX_BONES = 1_000
@@ -127,8 +128,8 @@ def parse_asf(text: str, path: Path) -> tuple[list[Bone], float | None, bool]:
         for b in listed:
             if b.direction.shape != (3,) or b.axis.shape != (3,) or sorted(b.axis_order) != ["x", "y", "z"]:
                 raise ValueError(f"bone {b.name}: direction and axis need three numbers and an order such as XYZ")
-            if not np.isfinite([*b.direction, *b.axis, b.length]).all() or any(d not in ("tx", "ty", "tz", "rx", "ry", "rz") for d in b.dof):
-                raise ValueError(f"bone {b.name}: a number is not finite, or a dof is not one of rx ry rz")
+            if not (np.abs([*b.direction, *b.axis, b.length]) < MAX_NUMBER).all() or any(d not in ("tx", "ty", "tz", "rx", "ry", "rz") for d in b.dof):
+                raise ValueError(f"bone {b.name}: a number is not finite or huge, or a dof is not one of rx ry rz")
         scale = float(units["length"]) if "length" in units else None
         if scale is not None and not 1e-6 < scale < 1e6:
             raise ValueError(f"the unit of length is {scale}")
@@ -151,7 +152,7 @@ def parse_amc(text: str, bones: list[Bone], degrees: bool, path: Path) -> tuple[
             if words and words[0].upper() == ":RADIANS":
                 degrees = False
             continue
-        if len(words) == 1 and words[0].isdigit():
+        if len(words) == 1 and words[0].isdecimal():
             if rows and seen != total:
                 raise InputError(path, f"frame {len(rows)} (before line {number}) lacks bones", "The file is cut or damaged: export it again")
             if len(rows) >= MAX_FRAMES:
@@ -171,8 +172,7 @@ def parse_amc(text: str, bones: list[Bone], degrees: bool, path: Path) -> tuple[
     if not rows or seen != total:
         raise InputError(path, "has no frames, or the last one lacks bones", "The file is cut: export it again")
     values = np.array(rows)
-    if not np.isfinite(values).all():
-        raise InputError(path, "has a number that is not finite", "Export it again")
+    bounded(values, "a channel value", path)
     return values, degrees
 
 

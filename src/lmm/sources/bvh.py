@@ -21,7 +21,7 @@ from lmm.core.motion import MAX_FRAMES, Motion, make_motion
 from lmm.sources import cmu
 from lmm.sources.files import Input, is_text
 from lmm.sources.labels import HIERARCHIES, labelled_skeleton, turn_y_up
-from lmm.sources.numbers import parse_block
+from lmm.sources.numbers import bounded, parse_block
 from lmm.sources.reading import UNITS_M, Options, source
 
 MAX_NODES = 2_000
@@ -100,8 +100,8 @@ def parse(text: str, path: Path) -> tuple[list[Node], float, NDArray[Any]]:
     values = parse_block(text[start:], channels, path, first_line=text.count("\n", 0, start) + 1)
     if len(values) != frames:
         raise InputError(path, f"says {frames} frames but holds {len(values)}", "The file is cut or was edited: export it again, or correct the line 'Frames:'")
-    if not np.isfinite(values).all():
-        raise InputError(path, f"has a number that is not finite in frame {int(np.argwhere(~np.isfinite(values))[0][0])}", "Export it again")
+    bounded(values, "a channel value", path)
+    bounded([n.offset for n in nodes], "an offset", path)
     return nodes, _rate(header[2], frame_time), values
 
 
@@ -182,7 +182,7 @@ def _hierarchy(text: str, path: Path) -> list[Node]:
                 raise fail(number, "OFFSET needs three numbers")
         elif head == "CHANNELS" and stack:
             found = [_CHANNEL.fullmatch(w) for w in words[2:]]
-            if not words[1:2] or not words[1].isdigit() or int(words[1]) != len(found) or None in found or len(found) > 6:
+            if not words[1:2] or not words[1].isdecimal() or int(words[1]) != len(found) or None in found or len(found) > 6:
                 raise fail(number, "CHANNELS needs a count and as many of Xposition ... Zrotation")
             nodes[stack[-1]].channels = [(m[1].upper(), m[2].lower()) for m in found if m]
         else:

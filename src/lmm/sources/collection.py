@@ -7,6 +7,7 @@ skeleton.json: joints, parents, scale_m_per_unit, fps, and axes where stated. in
 from __future__ import annotations
 
 import json
+import operator
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from lmm.sources.npz import NpzFile
 from lmm.sources.reading import Options, source
 
 BANDAI_LICENCE = "CC BY-NC 4.0, Bandai Namco Research Inc. (Kobayashi et al. 2023): non-commercial, attribution"
+MAX_SKELETON, MAX_INDEX = 1 << 24, 1 << 26  # bytes
 
 
 def sniff(given: Input) -> bool:
@@ -75,18 +77,18 @@ class _Collection:
         given = Input(path)
         self.path = path
         try:
-            skeleton = json.loads(decode(given.member("skeleton.json"), path / "skeleton.json"))
+            skeleton = json.loads(decode(given.member("skeleton.json", MAX_SKELETON), path / "skeleton.json"))
             self.joints = [str(j) for j in skeleton["joints"]]
-            self.parents = [int(p) for p in skeleton["parents"]]
+            self.parents = [operator.index(p) for p in skeleton["parents"]]
             self.unit_m, self.fps = skeleton.get("scale_m_per_unit"), skeleton.get("fps")
             axes = str(skeleton.get("axes", "")).lower()
-            lines = decode(given.member("index.jsonl"), path / "index.jsonl").splitlines()
+            lines = decode(given.member("index.jsonl", MAX_INDEX), path / "index.jsonl").splitlines()
             rows = [json.loads(line) for line in lines if line.strip()]
             self.rows = {str(r.get("clip", r.get("trial"))): r for r in rows}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise InputError(path, f"skeleton.json or index.jsonl cannot be read ({e})", "They must be as docs/formats.md describes") from None
-        if len(self.joints) != len(self.parents) or not self.joints:
-            raise InputError(path, "skeleton.json has not as many parents as joints", "Correct it")
+        if len(self.joints) != len(self.parents) or not self.joints or not all(-1 <= p < len(self.joints) for p in self.parents):
+            raise InputError(path, "skeleton.json has not one parent among its joints (or -1) for each joint", "Correct it")
         if self.unit_m is not None and (_number(self.unit_m) or 0) <= 0:
             raise InputError(path, f"skeleton.json states an impossible scale {self.unit_m!r}", "Correct scale_m_per_unit")
         shards = [NpzFile(path / n) for n in given.names if n.endswith(".npz")]
@@ -124,7 +126,7 @@ class _Collection:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9 else None
 
 
 @lru_cache(maxsize=4)
@@ -134,4 +136,4 @@ def _opened(path: Path, _changed: tuple[int, ...], _process: int) -> _Collection
 
 
 def _open(path: Path) -> _Collection:
-    return _opened(path, tuple(p.stat().st_mtime_ns for p in sorted(path.iterdir())), os.getpid())
+    return _opened(path, tuple(p.lstat().st_mtime_ns for p in sorted(path.iterdir())), os.getpid())

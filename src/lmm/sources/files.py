@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import re
 import stat
 import struct
@@ -89,7 +90,8 @@ class Input:
         """Names of the plain files directly in a folder, or of all files in an archive, sorted."""
         try:
             if self.kind == "folder":
-                found = [p.name for p in self.path.iterdir() if p.is_file()]
+                with os.scandir(self.path) as listed:
+                    found = [entry.name for entry in listed if entry.is_file()]
             elif self._zip is not None:
                 found = [i.filename for i in self._zip.infolist() if not i.is_dir()]
             elif self.kind == "archive":
@@ -108,7 +110,7 @@ class Input:
         Raises InputError if it is damaged or missing, or larger than `limit` without `cut`.
         """
         if self.kind == "folder":
-            return self._read(self.path / name, limit, cut)
+            return self._read(f"{self.path}/{name}", limit, cut)
         try:
             if self._zip is not None:
                 with self._zip.open(name) as f:
@@ -155,13 +157,18 @@ class Input:
             raise InputError(self.path, f"is not a readable tar ({e})", "Pack it again") from None
         return found
 
-    def _read(self, path: Path, limit: int, cut: bool = False) -> bytes:
+    def _read(self, path: str | Path, limit: int, cut: bool = False) -> bytes:
+        wanted = limit if cut else limit + 1
         try:
-            with path.open("rb") as raw:
-                zipped = raw.read(2) == b"\x1f\x8b"
-                raw.seek(0)
-                stream: io.BufferedIOBase | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if zipped else raw
-                data = stream.read(limit if cut else limit + 1)
+            with io.FileIO(path) as raw:
+                data = raw.read(min(wanted, os.fstat(raw.fileno()).st_size + 1))
+                if data.startswith(b"\x1f\x8b"):
+                    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                    unzipped = stream.decompress(data, wanted)
+                    if len(unzipped) < wanted and not (stream.eof and not stream.unused_data):  # several members, or cut
+                        raw.seek(0)
+                        unzipped = gzip.GzipFile(fileobj=raw).read(wanted)
+                    data = unzipped
         except (OSError, EOFError, zlib.error) as e:
             if cut and isinstance(e, (EOFError, zlib.error, gzip.BadGzipFile)):
                 return b""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm.core.errors import InputError, NotMotionError
+from lmm.core.errors import InputError, MotionError, NotMotionError, one_line
 from lmm.core.geometry import y_up_from
 from lmm.core.skeleton import Skeleton
 from lmm.skeletons import Table, best_table
@@ -26,14 +26,17 @@ def labelled_skeleton(
     """
     seen: dict[str, int] = {}
     unique = []
-    for label in labels:
+    for label in (one_line(x, 100) for x in labels):
         seen[label] = seen.get(label, 0) + 1
         unique.append(label if seen[label] == 1 else f"{label}#{seen[label]}")
     table = best_table(unique, candidates)
     if table is None:
         shown = ", ".join(unique[:8]) + (" ..." if len(unique) > 8 else "")
         raise NotMotionError(path, f"has no names of a human body that lmm knows ({shown})", "Add them to a table in src/lmm/skeletons/tables; see CONTRIBUTING.md")
-    return Skeleton(name, tuple(unique), parents, (), table.name), table
+    try:
+        return Skeleton(name, tuple(unique), parents, (), table.name), table
+    except MotionError as e:
+        raise InputError(path, f"has no usable skeleton: {e}", "Export it again") from None
 
 
 def turn_y_up(

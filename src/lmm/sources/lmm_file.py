@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from typing import Any
 
 from lmm.core.errors import InputError, MotionError
@@ -12,6 +13,7 @@ from lmm.sources.files import Input, decode
 from lmm.sources.npz import NpzFile
 from lmm.sources.reading import Options, source
 
+MAX_HEADER = 1 << 24  # bytes
 
 def sniff(given: Input) -> bool:
     return given.kind == "file" and given.name.endswith(".lmm.npz") and given.head[:2] == b"PK"
@@ -22,19 +24,22 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     arrays = NpzFile(given.path)
     header_bytes = arrays["header"].tobytes()
     try:
+        if len(header_bytes) > MAX_HEADER:
+            raise ValueError(f"its header has {len(header_bytes)} bytes")
         header = json.loads(decode(header_bytes, given.path))
         if header["lmm_motion"] != 1:
             raise ValueError(f"version {header['lmm_motion']} is not known")
         return [_unpack(header, "", arrays)]
-    except (ValueError, KeyError, TypeError, AttributeError, MotionError, RecursionError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MotionError, RecursionError) as e:
         raise InputError(given.path, f"is not a readable lmm file ({e})", "Write it again") from None
 
 
 def _unpack(header: dict[str, Any], prefix: str, arrays: NpzFile) -> Motion:
     s = header["skeleton"]
-    skeleton = Skeleton(
-        str(s["name"]), tuple(s["joints"]), tuple(s["parents"]), tuple((r, l_) for r, l_ in s["pairs"]), str(s["table"])
-    )
+    joints, parents = tuple(map(str, s["joints"])), tuple(map(operator.index, s["parents"]))
+    if not all(j.isprintable() for j in joints):
+        raise ValueError("a joint's name cannot be printed")
+    skeleton = Skeleton(str(s["name"]), joints, parents, tuple((r, l_) for r, l_ in s["pairs"]), str(s["table"]))
     optional = {n: arrays[prefix + n] if prefix + n in arrays else None for n in ("flags", "times", "samples")}
     context = header["context"]
     return Motion(
@@ -43,7 +48,7 @@ def _unpack(header: dict[str, Any], prefix: str, arrays: NpzFile) -> Motion:
         float(header["fps"]),
         skeleton,
         header["space"],
-        size=tuple(header["size"]) if header["size"] else None,
+        size=tuple(map(operator.index, header["size"])) if header["size"] else None,
         start_s=float(header["start_s"]),
         context=None if context is None else _unpack(context, prefix + "context.", arrays),
         meta=dict(header["meta"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm.core.errors import InputError
-from lmm.sources.files import MAX_BYTES
+from lmm.sources.files import DAMAGE, MAX_BYTES
 
 
 def load_npy(data: bytes, source: str | Path) -> NDArray[Any]:
@@ -28,7 +27,7 @@ def load_npy(data: bytes, source: str | Path) -> NDArray[Any]:
         count = 1
         for n in shape:
             count *= int(n)
-        body = data[stream.tell() :]
+        body = memoryview(data)[stream.tell() :]
         if count < 0 or len(body) != count * dtype.itemsize:
             raise ValueError(
                 f"the header promises {count} numbers, the file holds {len(body) // max(dtype.itemsize, 1)}"
@@ -64,7 +63,7 @@ class NpzFile:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile, ValueError) as e:
+        except DAMAGE as e:
             raise InputError(path, f"is not a readable npz ({e})", "Save it again with numpy.savez") from None
         self.names = {i.filename.removesuffix(".npy"): i for i in self._zip.infolist()}
 
@@ -80,7 +79,7 @@ class NpzFile:
         try:
             with self._zip.open(info) as f:
                 data = f.read(MAX_BYTES + 1)
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as e:
+        except DAMAGE as e:
             raise InputError(
                 self.path, f"array {name!r} cannot be unpacked ({e})", "The file is damaged: copy it again"
             ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ def parse_block(text: str, columns: int, source: str | Path, first_line: int = 1
     Numbers on one row may be split by any white space when `separator` is a space. Raises InputError that names the
     first line which holds something else, or another count of numbers.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            values = np.fromstring(text, dtype=np.float64, sep=separator)
-        except ValueError:
-            values = np.empty(0)
-    rows = sum(1 for line in text.splitlines() if line.strip())
-    if values.size == rows * columns and values.size:
+    lines = [line for line in text.splitlines() if line.strip()]
+    values = np.empty(0)
+    if separator == " " or all(line.count(separator) == columns - 1 for line in lines):
+        with warnings.catch_warnings(), contextlib.suppress(ValueError):
+            warnings.simplefilter("ignore")
+            # np.fromstring takes a line end for white space, but for no other separator
+            values = np.fromstring(text.replace(separator, " "), dtype=np.float64, sep=" ")
+    if values.size == len(lines) * columns and values.size:
         return values.reshape(-1, columns)
     # The slow road: find the culprit, or accept what np.fromstring was too strict for.
     out = []

@@ -9,7 +9,6 @@ Format: OpenPose documentation, "Output", JSON versions 1.1 to 1.3.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from lmm.sources.tracking import link
 
 _FRAME = re.compile(r"^(.*?)(\d+)(?:_keypoints)?\.json$", re.I)
 MAX_PEOPLE = 200
+MIN_TRACK_S = 0.25  # detections that last no longer are ghosts, unless there is nothing else
+MAX_FRAME_BYTES = 1 << 24  # of one frame's JSON: far more than 200 people with hands and face take
 BY_LENGTH = {75: "body_25", 54: "coco_18", 51: "coco_17"}
 VARIANTS = {"body25": "body_25", "body25b": "body_25b", "coco18": "coco_18", "coco17": "coco_17"}
 
@@ -34,7 +35,7 @@ def sniff(given: Input) -> bool:
     if given.kind == "file":
         return _is_frame(given.head)
     frames = [n for n in given.names if _FRAME.match(n)]
-    return bool(frames) and any(_is_frame(given.member(n)[:4096]) for n in (frames[0], frames[-1]))
+    return bool(frames) and any(_is_frame(given.member(n, 4096, cut=True)) for n in (frames[0], frames[-1]))
 
 
 def items(given: Input) -> list[str] | None:
@@ -47,34 +48,40 @@ def items(given: Input) -> list[str] | None:
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     if given.kind == "file":
-        numbers, frames = [0], [_people(given.bytes(), path)]
+        numbers, people = [0], [_people(given.bytes(), path)]
     else:
         clips = _clips(given)
         names = clips[item] if item is not None and item in clips else next(iter(clips.values()), [])
         if not names:
             raise InputError(path, "has no frames named like clip_000000000012_keypoints.json", "Give the folder that --write_json wrote")
         numbers = [number for number, _ in names]
-        frames = [_people(given.member(name), f"{path}/{name}") for _, name in names]
-    layout = _layout(frames, options.variant, path)
-    skeleton = table(layout).skeleton
+        people = [_people(given.member(name, MAX_FRAME_BYTES), f"{path}/{name}") for _, name in names]
+    points = _array([p for frame in people for p in frame], path)
+    skeleton = table(_layout(points, options.variant, path)).skeleton
+    points[~(points[..., 2] > 0) | (points[..., :2] == 0).all(axis=-1)] = np.nan
     fps = options.rate(path, None, "OpenPose files do not state their frame rate")
     span = numbers[-1] - numbers[0] + 1
     if span > min(MAX_FRAMES, 1000 + 100 * len(numbers)):
         raise InputError(path, f"frame numbers run from {numbers[0]} to {numbers[-1]} in {len(numbers)} files", "Give the frames of one recording")
-    detections = [np.zeros((0, skeleton.num_joints, 3), np.float32)] * span
-    for number, people in zip(numbers, frames, strict=True):
-        detections[number - numbers[0]] = _array(people, skeleton.num_joints, path)
+    detections = [points[:0]] * span
+    begin = np.zeros(span, int)  # where in `points` the people of a frame begin
+    row = 0
+    for number, frame in zip(numbers, people, strict=True):
+        begin[number - numbers[0]] = row
+        detections[number - numbers[0]] = points[row : row + len(frame)]
+        row += len(frame)
+    tracks = link(detections, fps)
+    lasting = [t for t in tracks if len(t[0]) >= MIN_TRACK_S * fps] or tracks
+    notes = [f"{len(tracks) - len(lasting)} track(s) shorter than {MIN_TRACK_S:g} s left out"] if len(lasting) < len(tracks) else []
     motions = []
-    for i, (at, which) in enumerate(link(detections, fps)):
-        points = np.full((span, skeleton.num_joints, 3), np.nan, np.float32)
-        for t, k in zip(at, which, strict=True):
-            points[t] = detections[t][k]
+    for i, (at, which) in enumerate(lasting):
         first, last = int(at[0]), int(at[-1]) + 1
-        points = points[first:last]
-        confidence = np.clip(np.nan_to_num(points[..., 2]), 0, 1)
-        meta = {"person": str(i), **({"trial": item} if item else {})}
+        track = np.full((last - first, skeleton.num_joints, 3), np.nan, np.float32)
+        track[at - first] = points[begin[at] + which]
+        confidence = np.clip(np.nan_to_num(track[..., 2]), 0, 1)
+        meta: dict[str, Any] = {"person": str(i), "notes": notes, **({"trial": item} if item else {})}
         start = (numbers[0] + first) / fps
-        motions.append(make_motion(points[..., :2], fps, skeleton, "image", confidence, start_s=start, meta=meta))
+        motions.append(make_motion(track[..., :2], fps, skeleton, "image", confidence, start_s=start, meta=meta))
     return motions
 
 
@@ -82,11 +89,13 @@ def _clips(given: Input) -> dict[str, list[tuple[int, str]]]:
     """Clip name → (frame number, file name), ordered by number."""
     clips: dict[str, list[tuple[int, str]]] = {}
     for name in given.names:
-        match = _FRAME.match(name)
-        if match and len(match[2]) <= 15 and not Path(name).name.startswith("._"):
-            clip = Path(match[1] + "_").name.strip("_.- ") or Path(match[1]).name
-            folder = "/".join(Path(name).parts[:-1])
-            clips.setdefault(f"{folder}/{clip}".strip("/"), []).append((int(match[2]), name))
+        folder, _, base = name.rpartition("/")
+        match = _FRAME.match(base)
+        if match and len(match[2]) <= 15 and not base.startswith("._"):
+            clip = match[1].strip("_.- ") or match[1]
+            if folder:
+                clip = "/".join((*Path(folder).parts, clip)).strip("/")
+            clips.setdefault(clip, []).append((int(match[2]), name))
     return {clip: sorted(frames) for clip, frames in sorted(clips.items())}
 
 
@@ -96,6 +105,8 @@ def _is_frame(head: bytes) -> bool:
 
 def _people(data: bytes, source_name: str | Path) -> list[list[float]]:
     """Return each person's flat numbers; an empty list where the frame shows nobody."""
+    if len(data) > MAX_FRAME_BYTES:
+        raise InputError(source_name, f"has {len(data)} bytes, over the limit of {MAX_FRAME_BYTES} for a frame", "Give one frame a file")
     try:
         frame = from_json(data, allow_inf_nan=False)
         people = frame["people"]
@@ -109,65 +120,64 @@ def _people(data: bytes, source_name: str | Path) -> list[list[float]]:
     return [f for f in found if f]
 
 
-def _array(people: list[list[float]], joints: int, path: Path) -> NDArray[Any]:
-    try:
-        points = np.array(people, np.float32).reshape(-1, joints, 3)
-    except (ValueError, TypeError, OverflowError):
-        raise InputError(path, "has people with different numbers of points, or points that are not numbers", "Write the JSON again with one model") from None
-    if not np.isfinite(points).all():
-        raise InputError(path, "has a coordinate that is not finite", "Write it again")
-    points[~(points[..., 2] > 0) | (points[..., :2] == 0).all(axis=-1)] = np.nan
-    return points
-
-
-def _layout(frames: list[list[list[float]]], variant: str, path: Path) -> str:
-    lengths = {len(p) for people in frames for p in people}
+def _array(people: list[list[float]], path: Path) -> NDArray[Any]:
+    """Return the people of all frames as float32 (P, joints, 3)."""
+    lengths = {len(p) for p in people}
     if not lengths:
         raise InputError(path, "has nobody in any frame", "Check that the pose estimation found people")
     if len(lengths) > 1 or not lengths <= set(BY_LENGTH):
         shown = ", ".join(str(n) for n in sorted(lengths))
         raise InputError(path, f"has {shown} numbers a person; 75 (BODY_25, BODY_25B), 54 (COCO-18) or 51 (COCO-17) were expected", "Write it again with one of these models")
-    length = lengths.pop()
+    try:
+        with np.errstate(over="ignore"):
+            points = np.array(people, np.float32).reshape(len(people), lengths.pop() // 3, 3)
+    except (ValueError, TypeError, OverflowError):
+        raise InputError(path, "has points that are not numbers", "Write the JSON again with one model") from None
+    if not np.isfinite(points).all():
+        raise InputError(path, "has a coordinate that is not finite", "Write it again")
+    return points
+
+
+def _layout(points: NDArray[Any], variant: str, path: Path) -> str:
+    """Return the table of people (P, J, 3): the variant asked for, or what their number of joints and geometry say."""
+    joints = points.shape[1]
     if variant:
-        if table(VARIANTS[variant]).skeleton.num_joints * 3 != length:
-            raise InputError(path, f"has {length} numbers a person, which is not {variant}", "Leave out the variant in --format")
         layout = VARIANTS[variant]
+        if table(layout).skeleton.num_joints != joints:
+            raise InputError(path, f"has {joints * 3} numbers a person, which is not {variant}", "Leave out the variant in --format")
     else:
-        layout = BY_LENGTH[length] if length != 75 else _body25_or_25b(p for people in frames for p in people)
+        layout = BY_LENGTH[joints * 3] if joints != 25 else _body25_or_25b(points)
         if not layout:
             raise InputError(path, "may be BODY_25 or BODY_25B, too few points are seen to tell", "Give --format openpose-body25 or openpose-body25b")
-    points = np.array([p for people in frames for p in people][:100], float).reshape(-1, length // 3, 3)
-    if np.abs(points[..., :2]).max() <= 1.5:
+    if np.abs(points[:100, :, :2]).max() <= 1.5:
         raise InputError(path, "has coordinates scaled to about 0..1, not pixels", "Write it again with --keypoint_scale 0")
     return layout
 
 
-def _body25_or_25b(people: Iterable[list[float]]) -> str:
-    """Tell the two 25-point orders apart by geometry; empty if the data cannot tell.
+def _body25_or_25b(points: NDArray[Any]) -> str:
+    """Tell the two 25-point orders of people (P, 25, 3) apart by geometry; empty if the data cannot tell.
 
     In BODY_25 point 8 (mid-hip) lies midway between 9 and 12 and point 1 (neck) between 2 and 5; read as BODY_25B they
     are an elbow and an eye. In BODY_25B points 5 and 6 (shoulders) lie around 17 (upper neck), 1 and 2 (eyes) close to
-    0 (nose). Each is measured in units of the person's extent.
+    0 (nose). Each is measured in units of the person's extent, where all three points are seen.
     """
-    votes = {"body_25": 0, "body_25b": 0}
-    for numbers in people:
-        p = np.array(numbers, float).reshape(25, 3)
-        seen = p[:, 2] > 0.05
-        if seen.sum() < 4:
-            continue
-        xy = p[:, :2]
-        extent = float(np.ptp(xy[seen], axis=0).max()) or 1.0
+    seen = points[..., 2] > 0.05
+    points, seen = points[seen.sum(axis=1) >= 4], seen[seen.sum(axis=1) >= 4]
+    xy = points[..., :2].astype(np.float64)
+    low, high = (np.where(seen[..., None], xy, beyond) for beyond in (np.inf, -np.inf))
+    extent = (high.max(axis=1) - low.min(axis=1)).max(axis=1)[:, None]
 
-        def error(a: int, b: int, middle: int, xy: NDArray[Any] = xy, seen: NDArray[Any] = seen, extent: float = extent) -> float:
-            """Distance of `middle` from the midpoint of a and b, over the extent; NaN if not all are seen."""
-            if not seen[[a, b, middle]].all():
-                return float("nan")
-            return float(np.linalg.norm((xy[a] + xy[b]) / 2 - xy[middle]) / extent)
+    def distance(*ends_and_middle: tuple[int, int, int]) -> NDArray[Any]:
+        """Mean distance (P,) of the middles from the midpoints of their ends, over the extent; NaN if none is seen."""
+        a, b, middle = np.array(ends_and_middle).T
+        away = np.linalg.norm((xy[:, a] + xy[:, b]) / 2 - xy[:, middle], axis=-1) / np.where(extent > 0, extent, 1)
+        valid = seen[:, a] & seen[:, b] & seen[:, middle]
+        return np.where(valid, away, 0).sum(axis=1) / np.where(valid.any(axis=1), valid.sum(axis=1), np.nan)
 
-        as_25 = np.array([error(9, 12, 8), error(2, 5, 1), error(15, 16, 0)])
-        as_25b = np.array([error(1, 2, 0), error(5, 6, 17), error(3, 4, 0)])
-        if np.isfinite(as_25).any() and np.isfinite(as_25b).any():
-            votes["body_25" if np.nanmean(as_25) < np.nanmean(as_25b) else "body_25b"] += 1
-    total = sum(votes.values())
-    winner = max(votes, key=lambda k: votes[k])
-    return winner if total and votes[winner] >= 0.7 * total else ""
+    as_25 = distance((9, 12, 8), (2, 5, 1), (15, 16, 0))
+    as_25b = distance((1, 2, 0), (5, 6, 17), (3, 4, 0))
+    told = np.isfinite(as_25) & np.isfinite(as_25b)
+    for_25, total = int((as_25 < as_25b)[told].sum()), int(told.sum())
+    if total and for_25 >= 0.7 * total:
+        return "body_25"
+    return "body_25b" if total and total - for_25 >= 0.7 * total else ""

@@ -5,18 +5,22 @@ A source registers itself with the decorator `source`; `read`, `read_people` and
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lmm.core.errors import InputError, LmmError, MotionError, NotMotionError
+import numpy as np
+
+from lmm.core.errors import InputError, LmmError, MotionError, NotMotionError, one_line
 from lmm.core.motion import Motion
 from lmm.core.registry import sources
 from lmm.sources import sidecar
 from lmm.sources.files import Input
 
+MAX_META_DEPTH = 10
 UNITS_M = {"mm": 0.001, "cm": 0.01, "m": 1.0, "in": 0.0254}
 
 
@@ -138,7 +142,25 @@ def _read(
     person: str | int | None,
     one: bool,
 ) -> list[Motion]:
-    given = Input(path)
+    try:
+        return _read_all(Input(path), format, source_fps, units, up, item, person, one)
+    except MemoryError:
+        raise InputError(path, "needs more memory than there is", "Split it into shorter takes") from None
+    except OSError as e:
+        raise InputError(path, f"cannot be read ({e.strerror or e})", "Check its permissions") from None
+
+
+def _read_all(
+    given: Input,
+    format: str | None,
+    source_fps: float | None,
+    units: str | None,
+    up: str | None,
+    item: str | None,
+    person: str | int | None,
+    one: bool,
+) -> list[Motion]:
+    path = given.path
     chosen, variant = (detect(given), "") if format is None else named(format, given)
     options = Options(_positive(source_fps), unit_length(units), _axis(up), variant)
     clips = [item] if item is not None else chosen.items(given)
@@ -160,23 +182,41 @@ def _read(
 
 def _read_one(chosen: Source, given: Input, options: Options, item: str | None) -> list[Motion]:
     known = sidecar.facts(given.path)
+    stated = {k: known.pop(k, None) for k in ("source_fps", "units", "up")}
     try:
         options = replace(
             options,
-            source_fps=options.source_fps or _positive(known.pop("source_fps", None)),
-            units=options.units or unit_length(known.pop("units", None)),
-            up=options.up or _axis(known.pop("up", None)),
+            source_fps=options.source_fps or _positive(stated["source_fps"]),
+            units=options.units or unit_length(stated["units"]),
+            up=options.up or _axis(stated["up"]),
         )
-        people = chosen.read(given, options, item)
+    except LmmError as e:
+        raise InputError(given.path, f"has a row in {' or '.join(sidecar.NAMES)} that cannot be used: {e}", "Correct the row") from None
+    try:
+        with np.errstate(all="ignore"):  # what overflows becomes infinite, which Motion refuses
+            people = chosen.read(given, options, item)
     except MotionError as e:
-        raise InputError(given.path, f"is not usable {chosen.title} data: {e}") from None
+        raise InputError(given.path, f"is not usable {chosen.title} data: {e}", "The file may be damaged: export it again") from None
     out = []
     for i, m in enumerate(people):
         meta = {"source": given.path.name, "person": str(i), "item": item, **m.meta, **known, "format": chosen.name}
         if not m.observed.any():
             raise InputError(given.path, "has no observed joint at all", "Check that the recording worked")
-        out.append(m.replace(meta={k: v for k, v in meta.items() if v is not None}))
+        out.append(m.replace(meta={k: _plain(v) for k, v in meta.items() if v is not None}))
     return out
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return `value` as JSON that can be stored and shown: no control characters, lone surrogates or NaN in it."""
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
+    if isinstance(value, dict) and depth < MAX_META_DEPTH:
+        return {_plain(str(k)): _plain(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and depth < MAX_META_DEPTH:
+        return [_plain(v, depth + 1) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float)) else _plain(one_line(value))
 
 
 def detect(given: Input) -> Source:
@@ -212,7 +252,7 @@ def unit_length(units: str | None) -> float | None:
     if units is None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*(mm|cm|m|in)\s*", str(units))
-    if not match or float(match[1] or 1) <= 0:
+    if not match or not 0 < float(match[1] or 1) < 1e9:
         raise LmmError(f"--units {units}: expected mm, cm, m or in, or a length such as 10.4mm.")
     return float(match[1] or 1) * UNITS_M[match[2]]
 
@@ -227,6 +267,9 @@ def _axis(up: str | None) -> str | None:
     if up is not None and up not in ("x", "y", "z", "-x", "-y", "-z"):
         raise LmmError(f"--up {up}: expected y or z (or x, -x, -y, -z).")
     return up
+
+
+MAX_DEPTH = 64  # folders within folders
 
 
 @dataclass(frozen=True)
@@ -252,7 +295,7 @@ def find_inputs(paths: list[Path], format: str | None = None) -> tuple[list[Entr
     entries: list[Entry] = []
     ignored: list[Path] = []
     for path in paths:
-        for entry in _walk(path, format, top=True):
+        for entry in _walk(path, format, set()):
             if entry.format is None and entry.error is None:
                 ignored.append(entry.path)
             else:
@@ -262,24 +305,44 @@ def find_inputs(paths: list[Path], format: str | None = None) -> tuple[list[Entr
     return entries, ignored
 
 
-def _walk(path: Path, format: str | None, top: bool) -> Iterator[Entry]:
+def _walk(path: Path, format: str | None, seen: set[Path], depth: int = 0) -> Iterator[Entry]:
+    """Yield the inputs at and below `path`. `seen` holds the folders walked: links may lead back to them."""
     try:
         given = Input(path)
+        if not _is_unicode(str(path)):
+            raise InputError(path, "has a name that is not UTF-8", "Rename it")
         if given.kind == "folder":
+            real = path.resolve()
+            if real in seen:
+                return
+            seen.add(real)
+            if depth > MAX_DEPTH:
+                raise InputError(path, f"lies more than {MAX_DEPTH} folders deep", "Give a folder nearer to it")
             claimed = [s for s in map(sources.get, sources) if s.sniff(given)]
             if not claimed:
-                yield from (e for p in sorted(path.iterdir()) for e in _walk(p, format, top=False))
+                yield from (e for p in sorted(path.iterdir()) for e in _walk(p, format, seen, depth + 1))
                 return
-        elif not top and _IGNORED.search(path.name):
+        elif depth and _IGNORED.search(path.name):
             yield Entry(path, None)
             return
         name = format or detect(given).name
         items = named(name, given)[0].items(given)
+        if not all(_is_unicode(i) for i in items or ()):
+            raise InputError(path, "has a clip whose name is not Unicode text", "Rename it")
         yield from [Entry(path, name)] if items is None else (Entry(path, name, i) for i in items)
-    except InputError as e:
-        yield Entry(path, None, error=e)
+    except LmmError as e:
+        yield Entry(path, None, error=e if isinstance(e, InputError) else InputError(path, str(e), "Read it by itself to see more"))
     except OSError as e:
         yield Entry(path, None, error=InputError(path, f"cannot be listed ({e.strerror or e})", "Check its permissions"))
+
+
+def _is_unicode(text: str) -> bool:
+    """False for text with lone surrogates, which stand for bytes that are not UTF-8 and can be stored nowhere."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _what_else(given: Input) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm.core.errors import InputError
-from lmm.sources.files import decode
+from lmm.sources.files import Input
 
 NAMES = ("metadata.jsonl", "files.jsonl")
 _MAX_BYTES = 64 << 20
@@ -46,7 +46,7 @@ def facts(path: Path) -> dict[str, Any]:
 @lru_cache(maxsize=32)
 def _rows(path: Path, _changed: int) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(decode(path.read_bytes(), path).splitlines(), start=1):
+    for number, line in enumerate(Input(path).text().splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -58,5 +58,5 @@ def _rows(path: Path, _changed: int) -> dict[str, dict[str, Any]]:
             known = {key: next((row[k] for k in keys if row.get(k) is not None), None) for key, keys in _KEYS.items()}
             captions = known["captions"]
             known["captions"] = [str(c) for c in captions] if isinstance(captions, list) else [str(captions)] if captions else None
-            rows[name] = {k: v for k, v in known.items() if v is not None}
+            rows[name] = {k: v if k in ("source_fps", "captions") else str(v) for k, v in known.items() if v is not None}
     return rows

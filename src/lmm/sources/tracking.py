@@ -9,6 +9,7 @@ A. Bewley et al., "Simple Online and Realtime Tracking", ICIP 2016, with joints 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,18 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
     The order of the detections within a frame does not matter. What an estimator sees twice or in pieces makes tracks
     of a few frames, which are the caller's to drop. Detections without any joint are in no track.
     """
-    poses = [_cleaned(f) for f in frames]
-    seen = [np.flatnonzero((p[:, :, 2] > 0).any(axis=1)) for p in poses]
-    if all(len(s) <= 1 for s in seen):
-        found = [(t, int(s[0])) for t, s in enumerate(seen) if len(s)]
-        return [(np.array([t for t, _ in found]), np.array([d for _, d in found]))] if found else []
+    if not frames:
+        return []
+    together = _cleaned(np.concatenate(frames))
+    begin = np.cumsum([0, *map(len, frames)])
+    visible = (together[:, :, 2] > 0).any(axis=1)
+    rows = np.flatnonzero(visible)
+    at = np.searchsorted(begin, rows, side="right") - 1
+    if (np.diff(at) > 0).all():
+        return [(at, rows - begin[at])] if len(rows) else []
+    spans = [slice(a, b) for a, b in pairwise(begin.tolist())]
+    poses = [together[s] for s in spans]
+    seen = [np.flatnonzero(visible[s]) for s in spans]
     live: list[_Track] = []
     done: list[_Track] = []
     for t, (pose, people) in enumerate(zip(poses, seen, strict=True)):

@@ -189,7 +189,15 @@ def _all(fuzz: Fuzz, runs: int, workers: int) -> int:
                 shutil.rmtree(folder, ignore_errors=True)
                 fuzz.save(first, sample)
                 outcome = "hung" if process.exitcode == -signal.SIGALRM else "crashed"
-                record(first, sample.format, outcome, kind, f"exit code {process.exitcode}", SECONDS if outcome == "hung" else 0.0, 0.0)
+                record(
+                    first,
+                    sample.format,
+                    outcome,
+                    kind,
+                    f"exit code {process.exitcode}",
+                    SECONDS if outcome == "hung" else 0.0,
+                    0.0,
+                )
                 if first + 1 < last:
                     ranges.append((first + 1, last))
         if time.monotonic() - shown > 30 or not live:

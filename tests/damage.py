@@ -80,10 +80,16 @@ def attempt(path: Path, options: dict[str, Any]) -> str:
             outcome = "accepted"
         except LmmError as e:
             outcome = f"refused: {e}"
-            if not str(e).isprintable() or not str(e).endswith((".", "?", "!", "…")) or (isinstance(e, InputError) and not e.remedy):
+            if (
+                not str(e).isprintable()
+                or not str(e).endswith((".", "?", "!", "…"))
+                or (isinstance(e, InputError) and not e.remedy)
+            ):
                 raise AssertionError(f"not one clear line: {str(e)!r}") from e
     if heard:
-        raise AssertionError(f"warned: {heard[0].category.__name__}: {heard[0].message} ({heard[0].filename}:{heard[0].lineno})")
+        raise AssertionError(
+            f"warned: {heard[0].category.__name__}: {heard[0].message} ({heard[0].filename}:{heard[0].lineno})"
+        )
     return outcome
 
 
@@ -108,7 +114,9 @@ def damage(sample: Sample, into: Path, rng: Rng) -> tuple[str, Path]:
     victim = into / sample.files[rng.integers(len(sample.files))]
     choice = rng.random()
     if len(sample.files) > 1 and choice < 0.15:
-        kind = ("missing file", "folder for a file", "junk beside", "link to itself", "copy of another")[rng.integers(5)]
+        kind = ("missing file", "folder for a file", "junk beside", "link to itself", "copy of another")[
+            rng.integers(5)
+        ]
         if kind == "junk beside":
             victim.with_name(f"{'x' * int(rng.integers(1, 240))}{victim.suffix}").write_bytes(rng.bytes(50))
         elif kind == "copy of another":
@@ -149,7 +157,9 @@ def mutate(data: bytes, rng: Rng) -> tuple[str, bytes]:
     return kind, data
 
 
-def _within(data: bytes, unpack: Callable[[bytes], bytes], pack: Callable[[bytes], bytes], name: str, rng: Rng) -> tuple[str, bytes]:
+def _within(
+    data: bytes, unpack: Callable[[bytes], bytes], pack: Callable[[bytes], bytes], name: str, rng: Rng
+) -> tuple[str, bytes]:
     kind, content = mutate(unpack(data), rng)
     return f"{name}: {kind}", pack(content)
 
@@ -182,7 +192,10 @@ def _within_tar(data: bytes, rng: Rng) -> tuple[str, bytes]:
                 kind, content = mutate(content, rng)
                 info.size = len(content)
                 if rng.random() < 0.3:
-                    info.type, info.linkname = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE)[rng.integers(4)], "/etc/passwd"
+                    info.type, info.linkname = (
+                        (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE)[rng.integers(4)],
+                        "/etc/passwd",
+                    )
                     kind, info.size = "member of another type", 0
             new.addfile(info, io.BytesIO(content))
     return f"tar: {kind}", out.getvalue()
@@ -224,7 +237,18 @@ def _repeat(d: bytes, rng: Rng) -> bytes:
 
 def _insert(d: bytes, rng: Rng) -> bytes:
     at = int(rng.integers(len(d) + 1))
-    junk = (b"\0", b"\0\0\0\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\n\n", b"\x1b[31m", b"\x85", "\u2028".encode(), b"\xed\xa0\x80")[rng.integers(10)]
+    junk = (
+        b"\0",
+        b"\0\0\0\0",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"\r",
+        b"\n\n",
+        b"\x1b[31m",
+        b"\x85",
+        "\u2028".encode(),
+        b"\xed\xa0\x80",
+    )[rng.integers(10)]
     return d[:at] + junk + d[at:]
 
 
@@ -259,7 +283,9 @@ def _word(d: bytes, rng: Rng) -> bytes:
     if not found:
         return _number(d, rng)
     m, other = (found[int(len(found) * rng.random() ** 2)] for _ in range(2))
-    new = (other[0], b"", b"\x1b[2J", TOKENS[rng.integers(len(TOKENS))].encode(), m[0].swapcase(), b"A" * 5000)[rng.integers(6)]
+    new = (other[0], b"", b"\x1b[2J", TOKENS[rng.integers(len(TOKENS))].encode(), m[0].swapcase(), b"A" * 5000)[
+        rng.integers(6)
+    ]
     return d[: m.start()] + new + d[m.end() :]
 
 
@@ -313,10 +339,19 @@ def _generated(root: Path) -> Iterator[Sample]:
     yield from _written(put, walk, rng)
     yield from _text_formats(put, rng)
 
-    body = np.linspace(0.1, 1.7, 22)[:, None] * (0, 1, 0) + rng.normal(0, 0.1, (22, 3)) + rng.normal(0, 0.01, (FRAMES, 22, 3))
+    body = (
+        np.linspace(0.1, 1.7, 22)[:, None] * (0, 1, 0)
+        + rng.normal(0, 0.1, (22, 3))
+        + rng.normal(0, 0.01, (FRAMES, 22, 3))
+    )
     smpl, features = _npy(body.astype(np.float32)), _npy(rng.normal(0, 0.1, (FRAMES, 263)).astype(np.float32))
     told = "a person walks#a/DET person/NOUN#0.0#0.0\nturns#turns/VERB#0.5#1.0\n"
-    parts = {"h/new_joints/000001.npy": smpl, "h/new_joint_vecs/000002.npy": features, "h/train.txt": "000001\n", "h/texts/000001.txt": told}
+    parts = {
+        "h/new_joints/000001.npy": smpl,
+        "h/new_joint_vecs/000002.npy": features,
+        "h/train.txt": "000001\n",
+        "h/texts/000001.txt": told,
+    }
     yield put("humanml3d", "h", parts, share=3)
     yield put.one("humanml3d", "features.npy", features)
     lengths = {"units": "m", "up": "y"}
@@ -326,23 +361,41 @@ def _generated(root: Path) -> Iterator[Sample]:
 
     joints = "UpperLeg_L LowerLeg_L Foot_L Toes_L UpperArm_L LowerArm_L Hand_L UpperLeg_R LowerLeg_R Foot_R Toes_R UpperArm_R LowerArm_R Hand_R".split()
     parents = [-1, 0, 1, 2, -1, 4, 5, -1, 7, 8, 9, -1, 11, 12]
-    at = [walk.skeleton.index[n] for n in "LHip LKnee LAnkle LBigToe LShoulder LElbow LWrist RHip RKnee RAnkle RBigToe RShoulder RElbow RWrist".split()]
-    rows = [{"clip": c, "frames": FRAMES, "fps": 30, "description": "walks", "content": "walk", "style": "old"} for c in "ab"]
+    at = [
+        walk.skeleton.index[n]
+        for n in "LHip LKnee LAnkle LBigToe LShoulder LElbow LWrist RHip RKnee RAnkle RBigToe RShoulder RElbow RWrist".split()
+    ]
+    rows = [
+        {"clip": c, "frames": FRAMES, "fps": 30, "description": "walks", "content": "walk", "style": "old"}
+        for c in "ab"
+    ]
     collection = {
         "c/skeleton.json": json.dumps({"joints": joints, "parents": parents, "scale_m_per_unit": 0.01, "fps": 30}),
         "c/index.jsonl": "".join(json.dumps(r) + "\n" for r in rows),
-        "c/clips.npz": _npz(**{c: 100 * walk.positions[:, at] for c in "ab"}),
+        "c/clips.npz": _npz(**dict.fromkeys("ab", 100 * walk.positions[:, at])),
     }
     yield put("collection", "c", collection, share=4)
-    listed = {"file_name": "walk.lmm.npz", "fps": 30, "units": "m", "up": "y", "subject": "1", "captions": ["walks"], "licence": "CC0"}
+    listed = {
+        "file_name": "walk.lmm.npz",
+        "fps": 30,
+        "units": "m",
+        "up": "y",
+        "subject": "1",
+        "captions": ["walks"],
+        "licence": "CC0",
+    }
     (root / "saved").mkdir()
     walk.save(root / "saved" / "walk.lmm.npz")
     content = (root / "saved" / "walk.lmm.npz").read_bytes()
-    beside = put("sidecar", "walk.lmm.npz", {"metadata.jsonl": json.dumps(listed) + "\n", "walk.lmm.npz": content}, share=2)
+    beside = put(
+        "sidecar", "walk.lmm.npz", {"metadata.jsonl": json.dumps(listed) + "\n", "walk.lmm.npz": content}, share=2
+    )
     yield Sample(beside.format, beside.folder, beside.path, ("metadata.jsonl",), {}, share=2)
 
     def person(joints: int, t: int) -> Any:
-        xyc = np.column_stack([rng.uniform(100, 300, joints), np.linspace(50, 450, joints) + t, rng.uniform(0.3, 1, joints)])
+        xyc = np.column_stack(
+            [rng.uniform(100, 300, joints), np.linspace(50, 450, joints) + t, rng.uniform(0.3, 1, joints)]
+        )
         return xyc.round(3)
 
     def frame(*people: Any) -> str:
@@ -359,12 +412,16 @@ def _generated(root: Path) -> Iterator[Sample]:
     categories = [{"id": 1, "name": "person", "keypoints": list(table("coco_17").joints)}]
     images = [{"id": t, "file_name": f"v/{t:06d}.jpg", "width": 640, "height": 480} for t in range(FRAMES)]
     points = [person(17, t) for t in range(FRAMES)]
-    found: list[dict[str, Any]] = [{"image_id": t, "category_id": 1, "keypoints": p.ravel().tolist()} for t, p in enumerate(points)]
+    found: list[dict[str, Any]] = [
+        {"image_id": t, "category_id": 1, "keypoints": p.ravel().tolist()} for t, p in enumerate(points)
+    ]
     yield put.one("coco", "results.json", json.dumps(found), share=2)
     for t, p in enumerate(points):
         p[:, 2] = 2
         found[t] |= {"id": t, "num_keypoints": 17, "track_id": t % 2, "keypoints": p.ravel().tolist()}
-    yield put.one("coco", "video.json", json.dumps({"images": images, "annotations": found, "categories": categories}), share=2)
+    yield put.one(
+        "coco", "video.json", json.dumps({"images": images, "annotations": found, "categories": categories}), share=2
+    )
 
 
 def _written(put: _Writer, walk: Motion, rng: Rng) -> Iterator[Sample]:
@@ -383,7 +440,11 @@ def _written(put: _Writer, walk: Motion, rng: Rng) -> Iterator[Sample]:
         with contextlib.suppress(LmmError):  # an extra is not installed, or nothing writes the format
             motion.save(kept / f"walk{suffix}")
             share = {"lmm": 2.0, "netcdf": 3.0}.get(format, 1.0)
-            more = {"options": {"units": "m", **({"up": "y"} if format == "keypoint-csv" else {})}, "library": library, "share": share}
+            more = {
+                "options": {"units": "m", **({"up": "y"} if format == "keypoint-csv" else {})},
+                "library": library,
+                "share": share,
+            }
             yield put.one(format, f"walk{suffix}", (kept / f"walk{suffix}").read_bytes(), **more)
 
 
@@ -395,22 +456,39 @@ def _text_formats(put: _Writer, rng: Rng) -> Iterator[Sample]:
         return f"JOINT {name}\n{{\nOFFSET {length} -20 0\nCHANNELS 3 Zrotation Yrotation Xrotation\n{inner}}}\n"
 
     limbs = [bone(f"{s}UpLeg", x, bone(f"{s}Leg", 0, bone(f"{s}Foot", 0))) for s, x in (("Left", 9), ("Right", -9))]
-    limbs += [bone(f"{s}Arm", x, bone(f"{s}ForeArm", 0, bone(f"{s}Hand", 0))).replace("-20", "50", 1) for s, x in (("Left", 19), ("Right", -19))]
+    limbs += [
+        bone(f"{s}Arm", x, bone(f"{s}ForeArm", 0, bone(f"{s}Hand", 0))).replace("-20", "50", 1)
+        for s, x in (("Left", 19), ("Right", -19))
+    ]
     channels = 6 + 3 * 12
     motion = "\n".join(" ".join(f"{v:.4f}" for v in row) for row in rng.normal(0, 5, (FRAMES, channels)))
     head = "HIERARCHY\nROOT Hips\n{\nOFFSET 0 0 0\nCHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation\n"
-    yield put.one("bvh", "a.bvh", f"{head}{''.join(limbs)}}}\nMOTION\nFrames: {FRAMES}\nFrame Time: 0.0083333\n{motion}\n", options={"units": "cm"}, share=3)
+    yield put.one(
+        "bvh",
+        "a.bvh",
+        f"{head}{''.join(limbs)}}}\nMOTION\nFrames: {FRAMES}\nFrame Time: 0.0083333\n{motion}\n",
+        options={"units": "cm"},
+        share=3,
+    )
 
-    bones = [f"{s}{b}" for s in "lr" for b in ("hipjoint", "femur", "tibia", "foot", "clavicle", "humerus", "radius", "hand")]
+    bones = [
+        f"{s}{b}" for s in "lr" for b in ("hipjoint", "femur", "tibia", "foot", "clavicle", "humerus", "radius", "hand")
+    ]
     data = "".join(
         f"begin\nid {i}\nname {b}\ndirection {0.2 if b[0] == 'l' else -0.2} {0.9 if b[1:] == 'clavicle' else -0.9} 0\nlength {3 + i % 4}\naxis 0 0 20 XYZ\ndof rx ry rz\nend\n"
         for i, b in enumerate(bones, start=1)
     )
-    chain = "".join(f"{' '.join(['root', *bones[k : k + 1]])}\n" + "".join(f"{a} {b}\n" for a, b in zip(bones[k : k + 3], bones[k + 1 : k + 4], strict=True)) for k in (0, 4, 8, 12))
+    chain = "".join(
+        f"{' '.join(['root', *bones[k : k + 1]])}\n"
+        + "".join(f"{a} {b}\n" for a, b in zip(bones[k : k + 3], bones[k + 1 : k + 4], strict=True))
+        for k in (0, 4, 8, 12)
+    )
     asf = f":version 1.10\n:name a\n:units\nmass 1.0\nlength 0.45\nangle deg\n:root\norder TX TY TZ RX RY RZ\naxis XYZ\nposition 0 0 0\norientation 0 0 0\n:bonedata\n{data}:hierarchy\nbegin\n{chain}end\n"
     amc = "#!OML:ASF\n:FULLY-SPECIFIED\n:DEGREES\n"
     for t in range(FRAMES):
-        amc += f"{t + 1}\nroot 0 17 {t / 10} 0 0 0\n" + "".join(f"{b} {' '.join(f'{v:.3f}' for v in rng.normal(0, 5, 3))}\n" for b in bones)
+        amc += f"{t + 1}\nroot 0 17 {t / 10} 0 0 0\n" + "".join(
+            f"{b} {' '.join(f'{v:.3f}' for v in rng.normal(0, 5, 3))}\n" for b in bones
+        )
     yield put("amc", "07_01.amc", {"07_01.amc": amc, "07.asf": asf}, share=3)
 
     def table_of(columns: int, place: Any = 0.0) -> bytes:
@@ -419,7 +497,12 @@ def _text_formats(put: _Writer, rng: Rng) -> Iterator[Sample]:
 
     vicon = np.column_stack([np.zeros(39), np.zeros(39), np.linspace(1700, 100, 39)]).ravel()
     yield put.one("uiprmd", "m01_s01_e01_positions.txt.gz", table_of(117, vicon), share=2)
-    yield put("uiprmd", "m01_s01_e02_positions.txt.gz", {"m01_s01_e02_positions.txt.gz": table_of(66), "m01_s01_e02_angles.txt.gz": table_of(66)}, share=2)
+    yield put(
+        "uiprmd",
+        "m01_s01_e02_positions.txt.gz",
+        {"m01_s01_e02_positions.txt.gz": table_of(66), "m01_s01_e02_angles.txt.gz": table_of(66)},
+        share=2,
+    )
 
     joints = table("kinect_v2").joints
     log, ntu = ["Version0.1"], [str(FRAMES)]
@@ -449,13 +532,24 @@ def _real(data: Path, root: Path) -> Iterator[Sample]:
         yield put("amc", path.name, {path.name: cut, asf.name: asf.read_bytes()}, share=0.7)
     for path in [*sorted((data / "trc_opensim").glob("*.trc")), *sorted(data.glob("*/*/*.trc"))]:
         lines = path.read_bytes().split(b"\n")
-        yield put.one("trc", path.name, b"\n".join(lines[: 6 + FRAMES]) + b"\n", options={"units": "mm", "up": "y"}, share=0.3)
+        yield put.one(
+            "trc", path.name, b"\n".join(lines[: 6 + FRAMES]) + b"\n", options={"units": "mm", "up": "y"}, share=0.3
+        )
     for path in sorted(data.glob("*/csv/*.csv")):
         yield put.one("keypoint-csv", path.name, b"\n".join(path.read_bytes().split(b"\n")[: 1 + FRAMES]) + b"\n")
     for path in sorted((data / "irds_kinect_v2" / "raw_txt").glob("*.gz"))[:8]:
         lines = gzip.decompress(path.read_bytes()).split(b"\n")
-        yield put.one("kinect-v2", path.name, gzip.compress(b"\n".join(lines[: 1 + FRAMES]), 1, mtime=0), share=0.3, options={"source_fps": None})
-    for path in [*sorted(data.glob("uiprmd/*/vicon/positions/*.gz"))[::90], *sorted(data.glob("uiprmd/*/kinect/positions/*.gz"))[::90]]:
+        yield put.one(
+            "kinect-v2",
+            path.name,
+            gzip.compress(b"\n".join(lines[: 1 + FRAMES]), 1, mtime=0),
+            share=0.3,
+            options={"source_fps": None},
+        )
+    for path in [
+        *sorted(data.glob("uiprmd/*/vicon/positions/*.gz"))[::90],
+        *sorted(data.glob("uiprmd/*/kinect/positions/*.gz"))[::90],
+    ]:
         files = {}
         for p in (path, path.parent.parent / "angles" / path.name.replace("positions", "angles")):
             if p.is_file() and (p is path or "kinect" in p.parts):
@@ -473,11 +567,28 @@ def _real(data: Path, root: Path) -> Iterator[Sample]:
         yield put.one("coco", path.name, path.read_bytes())
     for path in sorted(data.glob("c3d_samples/*/*.c3d")):
         large = path.stat().st_size > 200_000
-        yield put.one("c3d", path.name, path.read_bytes(), library=True, share=0.05 if large else 1.5, options={"up": "z"} if "racing" in path.name else {})
+        yield put.one(
+            "c3d",
+            path.name,
+            path.read_bytes(),
+            library=True,
+            share=0.05 if large else 1.5,
+            options={"up": "z"} if "racing" in path.name else {},
+        )
     for name in ("cmu", "bandai"):
         yield _small_collection(put, data / name)
-    others = [*sorted(data.glob("*/opensim/*.mot")), *sorted(data.glob("*/calibration/*")), *sorted(data.glob("coco17_keypoints/*.jpg"))]
-    for path in [*others, *sorted(data.glob("*/videos/cam01.mp4")), *sorted(data.glob("humanml3d_cmu/*.jsonl")), *sorted(data.glob("text/inaugural.txt")), data / "cmu" / "README.md"]:
+    others = [
+        *sorted(data.glob("*/opensim/*.mot")),
+        *sorted(data.glob("*/calibration/*")),
+        *sorted(data.glob("coco17_keypoints/*.jpg")),
+    ]
+    for path in [
+        *others,
+        *sorted(data.glob("*/videos/cam01.mp4")),
+        *sorted(data.glob("humanml3d_cmu/*.jsonl")),
+        *sorted(data.glob("text/inaugural.txt")),
+        data / "cmu" / "README.md",
+    ]:
         yield put.one("other", path.name, path.read_bytes()[:40_000], share=0.1)
 
 
@@ -488,7 +599,10 @@ def _small_collection(put: _Writer, folder: Path) -> Sample:
         kept = [r for r in rows if str(r.get("clip", r.get("trial"))) in arrays.files][:3]
         clips = {str(r.get("clip", r.get("trial"))): arrays[str(r.get("clip", r.get("trial")))][:FRAMES] for r in kept}
     index = "".join(json.dumps({**r, "frames": FRAMES}) + "\n" for r in kept)
-    files = {f"{folder.name}/skeleton.json": (folder / "skeleton.json").read_bytes(), f"{folder.name}/index.jsonl": index}
+    files = {
+        f"{folder.name}/skeleton.json": (folder / "skeleton.json").read_bytes(),
+        f"{folder.name}/index.jsonl": index,
+    }
     return put("collection", folder.name, {**files, f"{folder.name}/a.npz": _npz(**clips)}, share=2)
 
 

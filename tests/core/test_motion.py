@@ -21,7 +21,6 @@ def test_a_joint_without_position_or_confidence_is_missing_as_a_whole() -> None:
     assert np.isnan(m.positions[0, 0]).all()
     assert m.confidence[0, 0] == 0
     assert np.isnan(m.positions[1, 2]).all()
-    assert m.flags is not None
     assert m.flags[0, 0] == MISSING
     assert m.flags[1, 2] == MISSING
     assert m.missing_fraction == pytest.approx(2 / 12)
@@ -31,7 +30,6 @@ def test_removed_stays_removed() -> None:
     flags = np.zeros((1, 3))
     flags[0, 1] = REMOVED
     m = Motion(np.ones((1, 3, 3)), [[1, 0, 1]], 30, ARM, "world", flags=flags)
-    assert m.flags is not None
     assert m.flags.tolist() == [[0, REMOVED, 0]]
 
 
@@ -59,7 +57,13 @@ def test_arrays_are_read_only_and_apart_from_what_was_given() -> None:
     ],
 )
 def test_nonsense_is_refused(changes: dict, says: str) -> None:
-    good = {"positions": np.ones((2, 3, 3)), "confidence": np.ones((2, 3)), "fps": 30, "skeleton": ARM, "space": "world"}
+    good = {
+        "positions": np.ones((2, 3, 3)),
+        "confidence": np.ones((2, 3)),
+        "fps": 30,
+        "skeleton": ARM,
+        "space": "world",
+    }
     with pytest.raises(MotionError, match=says):
         Motion(**{**good, **changes})
 
@@ -75,7 +79,12 @@ def test_clock_of_regular_and_irregular_motions() -> None:
 
 @pytest.mark.parametrize(
     ("joints", "parents", "says"),
-    [(("a", "a"), (-1, 0), "twice"), (("a", "b"), (1, 0), "tree"), (("a", "b"), (-1, 7), "tree"), (("a",), (-1, 0), "parents")],
+    [
+        (("a", "a"), (-1, 0), "twice"),
+        (("a", "b"), (1, 0), "tree"),
+        (("a", "b"), (-1, 7), "tree"),
+        (("a",), (-1, 0), "parents"),
+    ],
 )
 def test_skeletons_that_are_no_trees_are_refused(joints: tuple, parents: tuple, says: str) -> None:
     with pytest.raises(MotionError, match=says):

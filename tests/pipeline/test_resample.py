@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
@@ -68,7 +67,9 @@ def test_a_hole_in_the_clock_is_no_motion() -> None:
 @given(
     source=st.floats(5, 240), target=st.sampled_from([15.0, 30.0]), frames=st.integers(1, 60), seed=st.integers(0, 99)
 )
-def test_any_motion_keeps_its_span_and_stays_within_its_values(source: float, target: float, frames: int, seed: int) -> None:
+def test_any_motion_keeps_its_span_and_stays_within_its_values(
+    source: float, target: float, frames: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     p = rng.uniform(-1, 1, (frames, 1, 3))
     p[rng.random(frames) < 0.2] = np.nan

@@ -57,7 +57,7 @@ def survives_damage(tmp_path: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def constant_bones() -> Callable[[Motion, Motion], Motion]:
-    """Put each bone of a filtered motion back to its length in the original, from the root outwards, as CMU's arrays do."""
+    """Put each bone of a filtered motion back to its original length, from the root outwards, as CMU's arrays do."""
 
     def restore(filtered: Motion, original: Motion) -> Motion:
         old = filtered.positions.astype(float)

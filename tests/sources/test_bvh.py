@@ -16,7 +16,6 @@ from lmm.core.motion import Motion
 from lmm.pipeline.resample import resample
 from lmm.sources import bvh
 
-
 BODY = """HIERARCHY
 ROOT Hips
 {
@@ -31,19 +30,33 @@ Frame Time:\t%s
 """
 
 
-def body_text(frames: int = 2, frame_time: str = ".0333333", row: str | None = None, prefix: str = "", unit: float = 1.0) -> str:
+def body_text(
+    frames: int = 2, frame_time: str = ".0333333", row: str | None = None, prefix: str = "", unit: float = 1.0
+) -> str:
     """A small Y-up figure, facing +z, whose root OFFSET must not be added to its position channels."""
 
     def chain(names: list[str], offsets: list[tuple[float, float, float]], depth: int = 1) -> str:
         pad = "  " * depth
-        inner = chain(names[1:], offsets[1:], depth + 1) if len(names) > 1 else f"{pad}  End Site\n{pad}  {{\n{pad}    OFFSET 0 0 0\n{pad}  }}\n"
+        inner = (
+            chain(names[1:], offsets[1:], depth + 1)
+            if len(names) > 1
+            else f"{pad}  End Site\n{pad}  {{\n{pad}    OFFSET 0 0 0\n{pad}  }}\n"
+        )
         o = " ".join(str(x * unit) for x in offsets[0])
-        return f"{pad}JOINT {prefix}{names[0]}\n{pad}{{\n{pad}  OFFSET {o}\n{pad}  CHANNELS 3 Zrotation Yrotation Xrotation\n{inner}{pad}}}\n"
+        channels = "CHANNELS 3 Zrotation Yrotation Xrotation"
+        return f"{pad}JOINT {prefix}{names[0]}\n{pad}{{\n{pad}  OFFSET {o}\n{pad}  {channels}\n{inner}{pad}}}\n"
 
     parts = []
     for side, x in (("Left", 1), ("Right", -1)):
-        parts.append(chain([f"{side}UpLeg", f"{side}Leg", f"{side}Foot", f"{side}ToeBase"], [(10 * x, 0, 0), (0, -40, 0), (0, -40, 0), (0, -8, 14)]))
-        parts.append(chain([f"{side}Arm", f"{side}ForeArm", f"{side}Hand"], [(18 * x, 50, 0), (28 * x, 0, 0), (25 * x, 0, 0)]))
+        parts.append(
+            chain(
+                [f"{side}UpLeg", f"{side}Leg", f"{side}Foot", f"{side}ToeBase"],
+                [(10 * x, 0, 0), (0, -40, 0), (0, -40, 0), (0, -8, 14)],
+            )
+        )
+        parts.append(
+            chain([f"{side}Arm", f"{side}ForeArm", f"{side}Hand"], [(18 * x, 50, 0), (28 * x, 0, 0), (25 * x, 0, 0)])
+        )
     channels = 6 + 3 * 14
     rows = "\n".join(row or " ".join(["0", str(90 * unit), "0"] + ["0"] * (channels - 3)) for _ in range(frames))
     return BODY % ("".join(parts), frames, frame_time, rows)
@@ -65,7 +78,17 @@ def test_offset_of_the_root_is_not_added_to_its_channels_and_empty_end_sites_are
 
 @pytest.mark.parametrize(
     ("text", "rate"),
-    [(".0333333", 30), ("0.0083333", 120), ("0.008333", 120), ("0.00833333", 120), ("0.0166667", 60), ("0.04", 25), ("0.033367", 29.97003), ("0.01", 100), ("0.0142874", 69.99174)],
+    [
+        (".0333333", 30),
+        ("0.0083333", 120),
+        ("0.008333", 120),
+        ("0.00833333", 120),
+        ("0.0166667", 60),
+        ("0.04", 25),
+        ("0.033367", 29.97003),
+        ("0.01", 100),
+        ("0.0142874", 69.99174),
+    ],
 )
 def test_frame_times_are_rounded_rates(tmp_path: Path, text: str, rate: float) -> None:
     assert lmm.read(write(tmp_path, body_text(frame_time=text)), units="cm").fps == pytest.approx(rate, abs=2e-4)
@@ -143,7 +166,7 @@ UPPER = ("Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist
 
 
 def test_cmu_bvh_equals_the_arrays(shared_data: Path, constant_bones: Callable[[Motion, Motion], Motion]) -> None:
-    """Hips and legs within 5 mm; the upper body within 12 mm: its thorax is repaired by a ratio, not by the actor's ASF."""
+    """Hips and legs within 5 mm; the upper body within 12 mm: a ratio repairs its thorax, not the actor's ASF."""
     index = {r["trial"]: r for r in map(json.loads, (shared_data / "cmu/index.jsonl").read_text().splitlines())}
     compared = 0
     for path in sorted(shared_data.glob("cmu_bvh_samples/*_??.bvh")):

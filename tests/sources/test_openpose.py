@@ -21,7 +21,10 @@ def person(layout: str, x: float = 300.0, size: float = 100.0) -> list[float]:
     from lmm.datasets.synthetic import standing
 
     body = standing(0.1, 30.0)
-    place = {j: (float(x + size * p[0]), float(500 - size * p[1])) for j, p in zip(body.skeleton.joints, body.positions[0], strict=True)}
+    place = {
+        j: (float(x + size * p[0]), float(500 - size * p[1]))
+        for j, p in zip(body.skeleton.joints, body.positions[0], strict=True)
+    }
     place |= {"UpperNeck": (x, place["Neck"][1] - 0.1 * size), "HeadTop": (x, place["Nose"][1] - 0.2 * size)}
     return [v for j in table(layout).skeleton.joints for v in (*place[j], 0.9)]
 

@@ -13,8 +13,12 @@ from lmm.cli.options import Format, MotionPath, Person, SourceFps, Units, Up, re
 def convert(
     path: MotionPath,
     out: Annotated[Path, typer.Argument(help="The file to write; its extension names the format.", show_default=False)],
-    to: Annotated[str | None, typer.Option("--to", help="Skeleton of the result: body_25. Default: the source's own.")] = None,
-    fps: Annotated[float | None, typer.Option("--fps", help="Frame rate of the result. Default: the source's own.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Skeleton of the result: body_25. Default: the source's own.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Frame rate of the result. Default: the source's own.")
+    ] = None,
     format: Format = None,
     source_fps: SourceFps = None,
     units: Units = None,

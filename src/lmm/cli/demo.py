@@ -11,7 +11,9 @@ from lmm.cli.options import Format, Person, SourceFps, Units, Up, read_one, say
 
 
 def demo(
-    path: Annotated[Path | None, typer.Argument(help="A file or folder of movement. Default: a synthetic walk.", show_default=False)] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="A file or folder of movement. Default: a synthetic walk.", show_default=False)
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures.")] = Path("demo_out"),
     format: Format = None,
     source_fps: SourceFps = None,
@@ -27,15 +29,23 @@ def demo(
     from lmm.pipeline.quality import quality
     from lmm.rendering.render import render
 
-    source = gait(seconds=10.0, fps=30.0, seed=0) if path is None else read_one(path, format, source_fps, units, up, person)
+    source = (
+        gait(seconds=10.0, fps=30.0, seed=0) if path is None else read_one(path, format, source_fps, units, up, person)
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise InputError(out, f"cannot be made ({e.strerror or e})", "Give another folder with --out") from None
-    say(f"read       {path or 'a synthetic walk'}: {source.num_frames} frames of {source.skeleton.name} at {source.fps:g} FPS")
+    say(
+        f"read       {path or 'a synthetic walk'}: {source.num_frames} frames of {source.skeleton.name} "
+        f"at {source.fps:g} FPS"
+    )
     cleaned = clean(source)
     figures = quality(cleaned)
-    say(f"cleaned    to {cleaned.num_frames} frames of BODY_25 at {cleaned.fps:g} FPS, {figures['joints']} joints, {figures['missing']:.0%} missing")
+    say(
+        f"cleaned    to {cleaned.num_frames} frames of BODY_25 at {cleaned.fps:g} FPS, {figures['joints']} joints, "
+        f"{figures['missing']:.0%} missing"
+    )
     for warning in figures["warnings"]:
         say(f"warning    {warning}")
     written = [cleaned.save(out / "motion.lmm.npz")[0], render([cleaned], out / "motion.png")]

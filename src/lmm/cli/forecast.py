@@ -14,7 +14,15 @@ PICTURES = (".png", ".gif", ".mp4", ".html")
 
 def forecast(
     path: MotionPath,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Forecast file (.lmm.npz keeps all) or picture (.html, .png, .gif, .mp4).", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Forecast file (.lmm.npz keeps all) or picture (.html, .png, .gif, .mp4).",
+            show_default=False,
+        ),
+    ],
     model: Annotated[str, typer.Option("--model", help="A name from lmm models list.")] = "constant-velocity",
     seconds: Annotated[float, typer.Option("--seconds", help="Horizon, seconds.")] = 2.0,
     samples: Annotated[int, typer.Option("--samples", help="How many possible futures.")] = 1,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmm.cli.options import Format, Json, MotionPath, SourceFps, Units, Up, print_json
+from lmm.core.errors import one_line
 
 if TYPE_CHECKING:
     from lmm.core.motion import Motion
@@ -27,7 +28,9 @@ def info(
         _print(told)
 
 
-def _file(path: Path, format: str | None, source_fps: float | None, units: str | None, up: str | None) -> dict[str, Any]:
+def _file(
+    path: Path, format: str | None, source_fps: float | None, units: str | None, up: str | None
+) -> dict[str, Any]:
     import lmm
     from lmm.sources.files import Input
     from lmm.sources.reading import detect, named
@@ -122,21 +125,28 @@ def _missing(clips: Any) -> float | None:
 
 
 def _print(told: dict[str, Any]) -> None:
+    from rich import markup
     from rich.console import Console
-    from rich.markup import escape
+
+    def escape(text: object) -> str:
+        return markup.escape(one_line(text, 100_000))
 
     console = Console(highlight=False, soft_wrap=True)
     for key, value in told.items():
         if key in ("motions", "refused", "warnings", "clips") and isinstance(value, list):
             continue
-        console.print(f"[bold]{key:17}[/bold] {escape(str(value))}")
+        console.print(f"[bold]{key:17}[/bold] {escape(value)}")
     if isinstance(told.get("clips"), list):
-        console.print(f"[bold]{'clips':17}[/bold] {escape(', '.join(told['clips'][:6]))} ... (the figures are of the first)")
+        console.print(
+            f"[bold]{'clips':17}[/bold] {escape(', '.join(told['clips'][:6]))} ... (the figures are of the first)"
+        )
     for motion in told.get("motions", [])[:20]:
-        console.print(f"\n[bold]person {escape(str(motion['person']))}[/bold]: {motion['frames']} frames from {motion['start_s']:g} s")
+        console.print(
+            f"\n[bold]person {escape(motion['person'])}[/bold]: {motion['frames']} frames from {motion['start_s']:g} s"
+        )
         for key, value in {**motion["meta"], **motion["quality"]}.items():
             if key not in ("warnings", "cleaning") and value not in ([], {}, ""):
-                console.print(f"  {key:19} {escape(str(value))}")
+                console.print(f"  {key:19} {escape(value)}")
         for warning in motion["quality"]["warnings"]:
             console.print(f"  [yellow]warning[/yellow]             {escape(warning)}")
     for row in told.get("refused", [])[:20]:

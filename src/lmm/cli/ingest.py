@@ -16,7 +16,10 @@ SHOWN = 40
 def ingest(
     sources: Annotated[list[Path], typer.Argument(help="Files and folders of movement.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the store.", show_default=False)],
-    fps: Annotated[float | None, typer.Option("--fps", help="Rate of the store: 15 or 30. Default: 30 where the source has it, else 15.")] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", help="Rate of the store: 15 or 30. Default: 30 where the source has it, else 15."),
+    ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes. Default: all cores.")] = None,
     engine: Annotated[str, typer.Option("--engine", help="local, or ray.")] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an ingest that was interrupted.")] = False,

@@ -9,15 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lmm.core.errors import one_line
+
 if TYPE_CHECKING:
     from lmm.core.motion import Motion
 
 MotionPath = Annotated[Path, typer.Argument(help="A file or folder of movement.", show_default=False)]
-Format = Annotated[str | None, typer.Option("--format", help="Format of the input, if not detected.", show_default=False)]
-SourceFps = Annotated[float | None, typer.Option("--source-fps", help="Frame rate of the input, if the file does not say it.", show_default=False)]
-Units = Annotated[str | None, typer.Option("--units", help="Unit of the input: mm, cm, m, in, or a length such as 10.4mm.", show_default=False)]
-Up = Annotated[str | None, typer.Option("--up", help="Vertical axis of the input: y, z, x, -y, -z or -x.", show_default=False)]
-Person = Annotated[str | None, typer.Option("--person", help="Which person, or clip of a collection.", show_default=False)]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Format of the input, if not detected.", show_default=False)
+]
+SourceFps = Annotated[
+    float | None,
+    typer.Option("--source-fps", help="Frame rate of the input, if the file does not say it.", show_default=False),
+]
+Units = Annotated[
+    str | None,
+    typer.Option("--units", help="Unit of the input: mm, cm, m, in, or a length such as 10.4mm.", show_default=False),
+]
+Up = Annotated[
+    str | None, typer.Option("--up", help="Vertical axis of the input: y, z, x, -y, -z or -x.", show_default=False)
+]
+Person = Annotated[
+    str | None, typer.Option("--person", help="Which person, or clip of a collection.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -33,7 +47,9 @@ def read_one(
             from lmm.core.errors import InputError
 
             ids = store.clips()["id"].to_pylist()
-            raise InputError(path, f"is a store of {len(ids)} clips: {', '.join(ids[:6])} ...", "Choose one with --person")
+            raise InputError(
+                path, f"is a store of {len(ids)} clips: {', '.join(ids[:6])} ...", "Choose one with --person"
+            )
         found: Motion = store.motion(person)
         return found
     motion: Motion = lmm.read(path, format, person, source_fps, units, up)
@@ -41,10 +57,10 @@ def read_one(
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object; numbers that JSON cannot hold become null."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """Print one JSON object; bytes of a file name that are not UTF-8 become question marks."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode())
 
 
 def say(text: str) -> None:
     """Tell the user something that is no result: on stderr, so that pipes stay clean."""
-    print(text, file=sys.stderr)
+    print(one_line(text, 1000), file=sys.stderr)

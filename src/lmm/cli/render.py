@@ -11,8 +11,12 @@ from lmm.cli.options import Format, Person, SourceFps, Units, Up, read_one, say
 
 
 def render(
-    motions: Annotated[list[Path], typer.Argument(help="Files or folders of movement, forecasts too.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The picture: .png, .gif, .mp4 or .html.", show_default=False)],
+    motions: Annotated[
+        list[Path], typer.Argument(help="Files or folders of movement, forecasts too.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The picture: .png, .gif, .mp4 or .html.", show_default=False)
+    ],
     compare: Annotated[bool, typer.Option("--compare", help="Show the motions side by side.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Show the source's own joints or markers, not BODY_25.")] = False,
     format: Format = None,

@@ -1,9 +1,9 @@
 """The errors that lmm raises on purpose. Everything else is a bug.
 
-    LmmError                something a user can act on; one line, no traceback
-    ├── InputError          a file or value cannot be used: what, where, what to do
-    │   └── NotMotionError  a valid file that holds no readable movement (a text, a video, a calibration)
-    └── MotionError         an operation does not apply to this motion
+LmmError                something a user can act on; one line, no traceback
+├── InputError          a file or value cannot be used: what, where, what to do
+│   └── NotMotionError  a valid file that holds no readable movement (a text, a video, a calibration)
+└── MotionError         an operation does not apply to this motion
 """
 
 from __future__ import annotations

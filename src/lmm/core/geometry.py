@@ -13,7 +13,7 @@ Array = NDArray[Any]
 def axis_rotation(axis: str, angle: Array) -> Array:
     """Return rotation matrices (..., 3, 3) about the axis ``x``, ``y`` or ``z`` by `angle` (...)."""
     c, s = np.cos(angle), np.sin(angle)
-    out = np.zeros(np.shape(angle) + (3, 3))
+    out = np.zeros((*np.shape(angle), 3, 3))
     i = "xyz".index(axis)
     j, k = (i + 1) % 3, (i + 2) % 3
     out[..., i, i] = 1

@@ -56,7 +56,7 @@ class Motion:
     size: tuple[int, int] | None = None
     times: Array | None = None
     start_s: float = 0.0
-    flags: Array | None = None
+    flags: Array = None  # type: ignore[assignment]  # filled in on creation
     samples: Array | None = None
     context: Motion | None = None
     meta: dict[str, Any] = field(default_factory=dict)
@@ -74,7 +74,9 @@ class Motion:
         if self.space not in ("image", "world", "body"):
             raise MotionError(f"space must be image, world or body, got {self.space!r}.")
         if not MIN_FPS <= self.fps <= MAX_FPS:
-            raise MotionError(f"the frame rate must be between {MIN_FPS:g} and {MAX_FPS:g} frames per second, got {self.fps:g}.")
+            raise MotionError(
+                f"the frame rate must be between {MIN_FPS:g} and {MAX_FPS:g} frames per second, got {self.fps:g}."
+            )
         if not abs(self.start_s) <= MAX_TIME_S:
             raise MotionError(f"the motion starts at {self.start_s:g} s, over the limit of {MAX_TIME_S:g} s.")
         if self.size is not None and not (len(self.size) == 2 and all(0 < n < 1 << 31 for n in self.size)):
@@ -164,7 +166,7 @@ class Motion:
         return self.replace(
             positions=self.positions[cut],
             confidence=self.confidence[cut],
-            flags=None if self.flags is None else self.flags[cut],
+            flags=self.flags[cut],
             times=None if self.times is None else self.times[cut],
             samples=None if self.samples is None else self.samples[:, cut],
             start_s=float(self.clock[start]),

@@ -76,4 +76,8 @@ def writer_for(path: Path) -> Writer:
     for extension in known:
         if path.name.lower().endswith(extension):
             return writers.get(extension)
-    raise InputError(path, f"no format is written to a file named {path.suffix or 'without an extension'}", f"use one of {', '.join(sorted(known))}")
+    raise InputError(
+        path,
+        f"no format is written to a file named {path.suffix or 'without an extension'}",
+        f"use one of {', '.join(sorted(known))}",
+    )

@@ -24,7 +24,8 @@ from lmm.datasets.store import SCHEMA_VERSION, Store, to_row, write_part
 from lmm.exports.writing import write_bytes
 from lmm.pipeline.clean import CleaningSettings, clean
 from lmm.pipeline.quality import quality
-from lmm.sources.reading import Entry, find_inputs, read_people
+from lmm.sources.finding import Entry, find_inputs
+from lmm.sources.reading import read_people
 
 MAX_SHARD = 64
 SHARDS = 16
@@ -89,7 +90,9 @@ def ingest(
         count = sum(len(j.entries) for j in jobs if j.number in done)
         if progress:
             progress(count, len(good))
-        for number in map_shards(write_shard, [j for j in jobs if j.number not in done], workers or os.cpu_count() or 1, engine):
+        for number in map_shards(
+            write_shard, [j for j in jobs if j.number not in done], workers or os.cpu_count() or 1, engine
+        ):
             count += len(jobs[number].entries)
             if progress:
                 progress(count, len(good))
@@ -125,6 +128,8 @@ def write_shard(job: ShardJob) -> int:
                 warnings += [{"clip": name, "warning": w} for w in figures["warnings"]]
         except LmmError as e:
             refused.append({"file": file, "reason": e.reason if isinstance(e, InputError) else str(e)})
+        except MemoryError:
+            refused.append({"file": file, "reason": "needs more memory than there is. Split it into shorter takes."})
     out = Path(job.out)
     name = f"part-{job.number:05d}.parquet"
     part = {"file": name, "sha256": write_part(rows, out / "clips" / name), "clips": len(rows)} if rows else None
@@ -143,8 +148,10 @@ def _inputs(paths: list[Path], format: str | None) -> tuple[list[Entry], list[Pa
     return entries, ignored
 
 
-def _plan(entries: list[Entry], paths: list[Path], reading: dict[str, Any], settings: CleaningSettings) -> dict[str, Any]:
-    """What must be the same for an ingest to be resumed: the inputs (with size and time), how they are read and cleaned."""
+def _plan(
+    entries: list[Entry], paths: list[Path], reading: dict[str, Any], settings: CleaningSettings
+) -> dict[str, Any]:
+    """What must not change between an ingest and its resumption: inputs (size and time too), reading and cleaning."""
     described = []
     for e in entries:
         status = e.path.stat()
@@ -166,18 +173,21 @@ def _jobs(
 ) -> list[ShardJob]:
     ids: dict[str, int] = {}
     named = []
+    roots = {path: k for k, path in reversed(list(enumerate(paths)))}
     for e in entries:
-        clip_id = _clip_id(e, paths)
+        clip_id = _clip_id(e, roots)
         ids[clip_id] = ids.get(clip_id, 0) + 1
-        named.append((str(e.path), str(e.format), e.item, clip_id if ids[clip_id] == 1 else f"{clip_id}~{ids[clip_id]}"))
+        named.append(
+            (str(e.path), str(e.format), e.item, clip_id if ids[clip_id] == 1 else f"{clip_id}~{ids[clip_id]}")
+        )
     size = max(1, min(MAX_SHARD, -(-len(named) // SHARDS)))
     chunks = [tuple(named[i : i + size]) for i in range(0, len(named), size)]
     return [ShardJob(k, str(out), chunk, reading, settings.model_dump()) for k, chunk in enumerate(chunks)]
 
 
-def _clip_id(entry: Entry, paths: list[Path]) -> str:
+def _clip_id(entry: Entry, roots: dict[Path, int]) -> str:
     """``cmu/07_01``: the path below the source that was given (with its own name), without extensions, and the clip."""
-    root = next(p for p in paths if p == entry.path or p in entry.path.parents)
+    root = min((p for p in (entry.path, *entry.path.parents) if p in roots), key=roots.__getitem__)
     base = root.resolve().name if root.is_dir() else ""
     relative = entry.path.relative_to(root).as_posix() if root.is_dir() else entry.path.name
     for extension in (".gz", ".zip", ".tar", ".lmm.npz", Path(relative.removesuffix(".gz")).suffix):
@@ -193,13 +203,19 @@ def _prepare(out: Path, plan: dict[str, Any], resume: bool) -> bool:
         raise InputError(out, "is a file", "Give a new folder with --out")
     if plan_file.is_file():
         if not resume:
-            raise InputError(out, "already holds a store, finished or not", "Add --resume to go on, or give a new folder with --out")
+            raise InputError(
+                out, "already holds a store, finished or not", "Add --resume to go on, or give a new folder with --out"
+            )
         try:
             before = json.loads(plan_file.read_text("utf-8"))
         except ValueError:
             before = None
         if before != json.loads(_json(plan)):
-            raise InputError(out, "was begun with other inputs, options or another version", "Give the same ones with --resume, or a new folder with --out")
+            raise InputError(
+                out,
+                "was begun with other inputs, options or another version",
+                "Give the same ones with --resume, or a new folder with --out",
+            )
         return manifest.is_file()
     if out.exists() and any(out.iterdir()):
         raise InputError(out, "is not empty and not a store", "Give a new folder with --out")
@@ -244,5 +260,3 @@ def _report_path(out: Path, number: int) -> Path:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace") + b"\n"
-
-

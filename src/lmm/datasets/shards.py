@@ -66,7 +66,9 @@ def _ray(function: Callable[[Any], Any], jobs: list[Any], workers: int) -> Itera
     try:
         import ray
     except ImportError:
-        raise LmmError("--engine ray needs Ray. Install it with: pip install 'large-movement-model[cluster]'.") from None
+        raise LmmError(
+            "--engine ray needs Ray. Install it with: pip install 'large-movement-model[cluster]'."
+        ) from None
     own = not ray.is_initialized()
     if own:
         ray.init(num_cpus=max(workers, 1), include_dashboard=False, log_to_driver=False, configure_logging=False)

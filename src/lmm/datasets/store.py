@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -76,7 +75,7 @@ def to_row(motion: Motion, clip_id: str, path: str, quality: dict[str, Any]) -> 
         "start_s": motion.start_s,
         "positions": motion.positions.ravel(),
         "confidence": motion.confidence.ravel(),
-        "flags": np.asarray(motion.flags).ravel(),
+        "flags": motion.flags.ravel(),
         "quality": json.dumps(quality, ensure_ascii=False),
         "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True),
     }
@@ -116,8 +115,12 @@ class Store:
         manifest = self.path / "manifest.json"
         if not manifest.is_file():
             unfinished = (self.path / "plan.json").is_file()
-            problem = "is a store whose ingest was not finished" if unfinished else "is not a store (it has no manifest.json)"
-            raise InputError(path, problem, "Finish it with lmm ingest --resume" if unfinished else "Make one with lmm ingest")
+            problem = (
+                "is a store whose ingest was not finished" if unfinished else "is not a store (it has no manifest.json)"
+            )
+            raise InputError(
+                path, problem, "Finish it with lmm ingest --resume" if unfinished else "Make one with lmm ingest"
+            )
         try:
             self.manifest: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
             version = self.manifest["schema_version"]
@@ -161,7 +164,9 @@ class Store:
         for part in self.manifest["parts"]:
             path = self.path / "clips" / part["file"]
             if sha256(self._whole(path)) != part["sha256"]:
-                raise InputError(path, "differs from its checksum in manifest.json", "The store is damaged: ingest again")
+                raise InputError(
+                    path, "differs from its checksum in manifest.json", "The store is damaged: ingest again"
+                )
 
     def _dataset(self) -> Any:
         return ds.dataset([str(self._whole(p)) for p in self._parts], schema=SCHEMA, format="parquet")

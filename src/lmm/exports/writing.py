@@ -24,5 +24,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as e:
-        raise InputError(path, f"cannot be written ({e.strerror or e})", "Give a file in a folder that exists and is writable") from None
+        raise InputError(
+            path, f"cannot be written ({e.strerror or e})", "Give a file in a folder that exists and is writable"
+        ) from None
     return path

@@ -7,6 +7,7 @@ of each sample whether it was recorded, interpolated, synthesised or removed. `s
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,24 +24,34 @@ MIN_SCALE = 1e-6  # metres or pixels: a body smaller than this has no lengths to
 
 
 class CleaningSettings(BaseModel):
-    """Parameters of the cleaning steps; lengths are in trunk lengths (neck to mid-hip), so that pixels and metres fit."""
+    """Parameters of the cleaning steps; lengths are in trunks (neck to mid-hip), so that pixels and metres fit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fps: float | None = Field(None, gt=0, description="rate of the result; None: 30 if the source has 30 or more, else 15")
-    min_confidence: float = Field(0.2, ge=0, le=1, description="below it a joint is missing")
-    hampel_sigmas: float = Field(6.0, gt=0, description="deviations from the local median, in robust standard deviations")
-    min_bone_deviation: float = Field(0.5, gt=0, description="a bone length is an outlier only beyond this deviation")
-    max_acceleration: float = Field(1000.0, gt=0, description="a spike leaves and returns faster than this, per s²")
-    max_speed: float = Field(25.0, gt=0, description="a joint that jumps off and back faster than this was lost, per s")
-    max_gap_s: float = Field(0.5, ge=0, description="longer gaps stay missing, seconds")
-    gap_confidence: float = Field(0.5, gt=0, le=1, description="factor on the confidence around a filled gap")
+    fps: float | None = Field(
+        default=None, gt=0, description="rate of the result; None: 30 if the source has 30 or more, else 15"
+    )
+    min_confidence: float = Field(default=0.2, ge=0, le=1, description="below it a joint is missing")
+    hampel_sigmas: float = Field(
+        default=6.0, gt=0, description="deviations from the local median, in robust standard deviations"
+    )
+    min_bone_deviation: float = Field(
+        default=0.5, gt=0, description="a bone length is an outlier only beyond this deviation"
+    )
+    max_acceleration: float = Field(
+        default=1000.0, gt=0, description="a spike leaves and returns faster than this, per s²"
+    )
+    max_speed: float = Field(
+        default=25.0, gt=0, description="a joint that jumps off and back faster than this was lost, per s"
+    )
+    max_gap_s: float = Field(default=0.5, ge=0, description="longer gaps stay missing, seconds")
+    gap_confidence: float = Field(default=0.5, gt=0, le=1, description="factor on the confidence around a filled gap")
 
 
 def clean(motion: Motion, settings: CleaningSettings | None = None) -> Motion:
     """Return the clean BODY_25 motion of any motion that has a table; see the module's steps.
 
-    Frames before the first and after the last observed joint are cut off. The settings are kept in ``meta["cleaning"]``.
+    Frames before the first and after the last observed joint are cut off. ``meta["cleaning"]`` keeps the settings.
     Raises MotionError if the skeleton cannot be converted, or nothing is left.
     """
     settings = settings or CleaningSettings()
@@ -98,7 +109,7 @@ def fill_gaps(motion: Motion, max_gap_s: float, confidence_factor: float) -> Mot
     if observed.all() or max_gap_s <= 0:
         return motion
     positions, confidence = motion.positions.copy(), motion.confidence.copy()
-    flags = np.array(motion.flags)
+    flags = motion.flags.copy()
     for j in range(motion.skeleton.num_joints):
         at = np.flatnonzero(observed[:, j])
         if len(at) < 2:
@@ -117,12 +128,14 @@ def fill_gaps(motion: Motion, max_gap_s: float, confidence_factor: float) -> Mot
 
 
 def body_scale(motion: Motion) -> float:
-    """Return the 90th percentile of the neck–mid-hip length of a BODY_25 motion, else twice that of a longest limb bone."""
+    """Return the 90th percentile of a BODY_25 motion's neck–mid-hip length, else twice that of its longest bones."""
     trunk = np.linalg.norm(motion.joint("Neck") - motion.joint("MidHip"), axis=-1)
     if np.isfinite(trunk).any():
         return float(np.nanpercentile(trunk, 90))
     index = motion.skeleton.bones
-    lengths = np.linalg.norm(motion.positions[:, [c for _, c in index]] - motion.positions[:, [p for p, _ in index]], axis=-1)
+    lengths = np.linalg.norm(
+        motion.positions[:, [c for _, c in index]] - motion.positions[:, [p for p, _ in index]], axis=-1
+    )
     lengths = lengths[np.isfinite(lengths)]
     return float(2 * np.percentile(lengths, 90)) if len(lengths) else float("nan")
 
@@ -171,7 +184,11 @@ def _spikes(motion: Motion, scale: float, settings: CleaningSettings) -> Array:
     deviation, limit = _hampel(p, size, _odd(motion.fps, motion.num_frames), settings.hampel_sigmas)
     # |p − median| of a spike that leaves and returns within a frame is half its second difference
     acceleration = 2 * np.linalg.norm(deviation, axis=-1) * motion.fps**2
-    return np.asarray((deviation > limit).any(axis=-1) & (acceleration > settings.max_acceleration) & (np.linalg.norm(deviation, axis=-1) > 0.1))
+    return np.asarray(
+        (deviation > limit).any(axis=-1)
+        & (acceleration > settings.max_acceleration)
+        & (np.linalg.norm(deviation, axis=-1) > 0.1)
+    )
 
 
 def _jumps(motion: Motion, scale: float, settings: CleaningSettings) -> Array:
@@ -182,7 +199,7 @@ def _jumps(motion: Motion, scale: float, settings: CleaningSettings) -> Array:
         fast = np.linalg.norm(np.diff(p, axis=0), axis=-1) > settings.max_speed * np.diff(motion.clock)[:, None]
     for j in np.flatnonzero(fast.sum(axis=0) > 1):
         steps = np.flatnonzero(fast[:, j])
-        for out, back in zip(steps[:-1], steps[1:], strict=True):
+        for out, back in pairwise(steps):
             if motion.clock[back] - motion.clock[out] > settings.max_gap_s:
                 continue
             before = np.median(p[max(0, out - 2) : out + 1, j], axis=0)
@@ -198,11 +215,11 @@ def _odd(fps: float, frames: int) -> int:
 
 
 def _held(values: Array) -> Array:
-    """Fill NaN along axis 0 with the last number before it (the first one after it at the start; 0 where there is none)."""
+    """Fill NaN along axis 0 with the last number before it (at the start the first after it; 0 if there is none)."""
     flat = values.reshape(len(values), -1)
     seen = np.isfinite(flat)
     index = np.where(seen, np.arange(len(flat))[:, None], -1)
     index = np.maximum.accumulate(index, axis=0)
     first = np.argmax(seen, axis=0)
     index = np.where(index < 0, first, index)
-    return np.nan_to_num(np.take_along_axis(flat, index, axis=0)).reshape(values.shape)
+    return np.asarray(np.nan_to_num(np.take_along_axis(flat, index, axis=0)).reshape(values.shape))

@@ -34,8 +34,8 @@ def to_body25(motion: Motion) -> Motion:
     """Return the motion on the BODY_25 skeleton, with `flags` that tell recorded from synthesised joints.
 
     Where a table gives several rules for a joint, one serves the whole clip, so that a joint never jumps between
-    definitions: the first that yields at least 95 % of the frames of the best. Confidence is the lowest of the inputs' times the
-    rule's factor. Raises MotionError if the skeleton has no table, or no joint of it can be made.
+    definitions: the first that yields at least 95 % of the frames of the best. Confidence is the lowest of the inputs'
+    times the rule's factor. Raises MotionError if the skeleton has no table, or no joint of it can be made.
     """
     if not motion.skeleton.table:
         raise MotionError(f"skeleton {motion.skeleton.name} has no correspondence to BODY_25.")

@@ -32,20 +32,25 @@ def quality(motion: Motion) -> dict[str, Any]:
     upper_arm_m: median lengths · bone_length_cv: median over trunk and limb bones of std / mean · hip_height_m: median
     height of the hips above the lower foot · speed_p99_mps: 99th percentile over the frames of the fastest joint's
     speed · upright: fraction of frames with the neck above the hips · left_is_left: fraction of frames in which the
-    left side lies to the left of where flat feet point and knees bend (else any foot, else the face); None if unknown. Lengths and speeds are in
+    left side lies to the left of where knees bend and flat feet point (else any foot, else the face); None if unknown.
+    Lengths and speeds are in
     metres for world motions and in trunk lengths for image motions (there without limits: perspective changes them).
     """
     p = motion.positions.astype(np.float64)
     at = motion.skeleton.index
-    flags = np.asarray(motion.flags)
+    flags = motion.flags
     figures: dict[str, Any] = {
         "missing": _round((flags == MISSING).mean() + (flags == 3).mean()),
-        **{name: _round((flags == k).mean()) for k, name in enumerate(FLAG_NAMES) if name in ("removed", "interpolated", "synthesised")},
+        **{
+            name: _round((flags == k).mean())
+            for k, name in enumerate(FLAG_NAMES)
+            if name in ("removed", "interpolated", "synthesised")
+        },
         "joints": int(motion.observed.any(axis=0).sum()),
     }
 
     def length(a: str, b: str) -> Array:
-        return np.linalg.norm(p[:, at[a]] - p[:, at[b]], axis=-1)
+        return np.asarray(np.linalg.norm(p[:, at[a]] - p[:, at[b]], axis=-1))
 
     trunk = _median(length("Neck", "MidHip"))
     world = motion.space == "world"
@@ -54,13 +59,21 @@ def quality(motion: Motion) -> dict[str, Any]:
     if world:
         figures["trunk_m"] = _round(trunk)
         figures["thigh_m"] = _round(_median(np.concatenate([length("RHip", "RKnee"), length("LHip", "LKnee")])))
-        figures["upper_arm_m"] = _round(_median(np.concatenate([length("RShoulder", "RElbow"), length("LShoulder", "LElbow")])))
-        bones = [("Neck", "MidHip")] + [(f"{s}{a}", f"{s}{b}") for s in "RL" for a, b in (("Shoulder", "Elbow"), ("Elbow", "Wrist"), ("Hip", "Knee"), ("Knee", "Ankle"))]
+        figures["upper_arm_m"] = _round(
+            _median(np.concatenate([length("RShoulder", "RElbow"), length("LShoulder", "LElbow")]))
+        )
+        bones = [("Neck", "MidHip")] + [
+            (f"{s}{a}", f"{s}{b}")
+            for s in "RL"
+            for a, b in (("Shoulder", "Elbow"), ("Elbow", "Wrist"), ("Hip", "Knee"), ("Knee", "Ankle"))
+        ]
         cv = [c for c in (_cv(length(a, b)) for a, b in bones) if c is not None]
         figures["bone_length_cv"] = _round(float(np.median(cv))) if cv else None
     up = -1 if motion.space == "image" else 1
     feet = np.stack([p[:, at[n], 1] * up for n in ("RAnkle", "LAnkle", "RBigToe", "LBigToe", "RHeel", "LHeel")])
-    figures["hip_height" + suffix[0]] = _round(_median(p[:, at["MidHip"], 1] * up - _nanmin(feet)) / unit if unit else None)
+    figures["hip_height" + suffix[0]] = _round(
+        _median(p[:, at["MidHip"], 1] * up - _nanmin(feet)) / unit if unit else None
+    )
     figures["speed_p99" + suffix[1]] = _round(_fastest(motion, p) / unit if unit else None)
     above = (p[:, at["Neck"], 1] - p[:, at["MidHip"], 1]) * up
     above = above[np.isfinite(above)]
@@ -110,7 +123,7 @@ def _where(vectors: Array, telling: Array) -> Array:
 
 
 def _left_is_left_2d(p: Array, at: dict[str, int], trunk: float) -> float | None:
-    """Fraction of frames in which eyes or ears and shoulders agree on which side is left (a whole mirrored image cannot be told)."""
+    """Fraction of frames in which face and shoulders agree on which side is left (a mirrored video cannot be told)."""
     face = _nanmean(np.stack([p[:, at[f"L{s}"], 0] - p[:, at[f"R{s}"], 0] for s in ("Eye", "Ear")]))
     body = _nanmean(np.stack([p[:, at[f"L{s}"], 0] - p[:, at[f"R{s}"], 0] for s in ("Shoulder", "Hip")]))
     clear = np.isfinite(face * body) & (np.abs(face) > 0.08 * trunk) & (np.abs(body) > 0.3 * trunk)

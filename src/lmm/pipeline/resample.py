@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from lmm.core.motion import MAX_FRAMES, MISSING, REMOVED, Motion
 Array = NDArray[Any]
 CUTOFF = 0.4  # of the new rate: 12 Hz for 30 FPS, 6 Hz for 15 FPS
 ORDER = 4
+MAX_STRETCH = 100  # new frames for each old one: beyond it the clock is damaged, or was never one of movement
 
 
 def resample(motion: Motion, fps: float) -> Motion:
@@ -20,8 +23,8 @@ def resample(motion: Motion, fps: float) -> Motion:
 
     When the rate falls, each stretch of observed frames is first low-passed with a zero-phase Butterworth filter of
     order 4 (forward and backward) at 0.4 of the new rate; then values are taken by PCHIP interpolation at the new
-    times. Irregular `times` are put on a regular clock of the source's own rate before filtering. Gaps stay gaps: nothing
-    is invented between stretches. Confidence is interpolated, flags are those of the nearest source frame.
+    times. Irregular `times` are put on a regular clock of the source's own rate before filtering. Gaps stay gaps:
+    nothing is invented between stretches. Confidence is interpolated, flags are those of the nearest source frame.
     Raises MotionError for forecasts with samples, and if the result would be too long.
     """
     if motion.samples is not None:
@@ -30,8 +33,11 @@ def resample(motion: Motion, fps: float) -> Motion:
         return motion
     clock = motion.clock
     frames = int(np.floor((clock[-1] - clock[0]) * fps + 1e-6)) + 1
-    if frames > MAX_FRAMES:
-        raise MotionError(f"{frames} frames at {fps:g} frames per second are over the limit of {MAX_FRAMES}.")
+    limit = min(MAX_FRAMES, 10_000 + MAX_STRETCH * motion.num_frames)
+    if frames > limit:
+        raise MotionError(
+            f"{motion.num_frames} frames last {clock[-1] - clock[0]:g} s; {frames} frames at {fps:g} a second are over the limit of {limit}."
+        )
     new = clock[0] + np.arange(frames) / fps
     j, d = motion.positions.shape[1:]
     positions = np.full((frames, j, d), np.nan, np.float32)
@@ -45,10 +51,12 @@ def resample(motion: Motion, fps: float) -> Motion:
             taken = _stretch(clock[first:last], values, motion, new[at], fps)
             positions[np.ix_(at, joints)] = taken.reshape(len(at), len(joints), d)
     nearest = np.clip(np.searchsorted(clock, new), 1, max(len(clock) - 1, 1))
-    nearest = np.minimum(nearest - (new - clock[nearest - 1] < clock[np.minimum(nearest, len(clock) - 1)] - new), len(clock) - 1)
+    nearest = np.minimum(
+        nearest - (new - clock[nearest - 1] < clock[np.minimum(nearest, len(clock) - 1)] - new), len(clock) - 1
+    )
     seen = np.isfinite(positions).all(axis=-1)
     confidence = np.where(seen, _interpolate_confidence(clock, motion.confidence, new), 0)
-    flags = np.asarray(motion.flags)[nearest]
+    flags = motion.flags[nearest]
     own = np.isin(flags, (MISSING, REMOVED))
     flags = np.where(seen & own, 0, flags)  # on the edge of a gap the nearest frame may be a missing one
     return motion.replace(
@@ -61,17 +69,17 @@ def _stretches(observed: Array, clock: Array, fps: float) -> list[tuple[int, int
     breaks = np.flatnonzero(np.diff(clock) > max(0.5, 2.5 / fps)) + 1
     edges = np.flatnonzero(np.diff(np.concatenate([[0], observed.astype(np.int8), [0]])))
     runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    out = []
+    out: list[tuple[int, int]] = []
     for first, last in runs:
         cuts = [first, *[int(b) for b in breaks if first < b < last], last]
-        out += list(zip(cuts[:-1], cuts[1:], strict=True))
+        out += pairwise(cuts)
     return out
 
 
 def _stretch(times: Array, values: Array, motion: Motion, new: Array, fps: float) -> Array:
     """Return `values` (n, k) of `times` (n,), low-passed if the rate falls, at `new`; held beyond the ends."""
     from scipy.interpolate import PchipInterpolator
-    from scipy.signal import butter, sosfiltfilt
+    from scipy.signal import sosfiltfilt
 
     if len(values) == 1:
         return np.repeat(values, len(new), axis=0)
@@ -83,7 +91,7 @@ def _stretch(times: Array, values: Array, motion: Motion, new: Array, fps: float
         values = PchipInterpolator(times, values)(np.minimum(regular, times[-1]))
         times = regular
     if fps < motion.fps * 0.999 and len(values) > 3:
-        sections = butter(ORDER, CUTOFF * fps, fs=motion.fps, output="sos")
+        sections = _low_pass(fps, motion.fps)
         length = min(len(values) - 1, int(2 * motion.fps / fps) * 3 + 9)
         values = sosfiltfilt(sections, values, axis=0, padlen=length)
     at = (new - times[0]) * motion.fps
@@ -91,6 +99,14 @@ def _stretch(times: Array, values: Array, motion: Motion, new: Array, fps: float
     if np.abs(at - whole).max(initial=0) < 1e-6:
         return np.asarray(values[np.clip(whole, 0, len(values) - 1)])
     return np.asarray(PchipInterpolator(times, values)(np.clip(new, times[0], times[-1])))
+
+
+@lru_cache(maxsize=64)
+def _low_pass(fps: float, source_fps: float) -> Array:
+    """Return the second-order sections of the filter; designing it takes longer than filtering a short clip."""
+    from scipy.signal import butter
+
+    return np.asarray(butter(ORDER, CUTOFF * fps, fs=source_fps, output="sos"))
 
 
 def _interpolate_confidence(clock: Array, confidence: Array, new: Array) -> Array:

@@ -136,7 +136,6 @@ def figure(
     pixels, depth = view.project(motion.positions[frame] - shift)
     alpha = [opacity(float(c)) * fade for c in motion.confidence[frame]]
     seen = motion.observed[frame]
-    assert motion.flags is not None
     for p, j in sorted((b for b in motion.skeleton.bones if seen[list(b)].all()), key=lambda b: depth[list(b)].mean()):
         canvas.line(pixels[p], pixels[j], colours[sided[j]], thick, min(alpha[p], alpha[j]))
     for j in sorted(map(int, np.flatnonzero(seen)), key=lambda j: float(depth[j])):
@@ -233,7 +232,7 @@ def legend(canvas: Canvas, x: float, y: float, tracks: list[Track], hues: bool, 
     elif used != {MIDDLE}:
         for side in (s for s in (RIGHT, LEFT, MIDDLE) if s in used):
             entry(SIDE_NAMES[side], swatch(SIDES[side]))
-    flags = {int(f) for m in motions if m.flags is not None for f in np.unique(m.flags)}
+    flags = {int(f) for m in motions for f in np.unique(m.flags)}
     for flag, words in ((INTERPOLATED, "interpolated"), (SYNTHESISED, "synthesised")):
         if flag in flags:
             entry(words, lambda at, flag=flag: canvas.dot(at, 4, MUTED, flag=flag))

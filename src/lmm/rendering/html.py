@@ -164,7 +164,6 @@ def _segment(segment: Segment, rate: float) -> dict[str, Any]:
     m, stride = segment.motion, _stride(segment, rate)
     first = (m.num_frames - 1) % stride if segment.times[-1] == 0 else 0
     keep = slice(first, None, stride)
-    assert m.flags is not None
     return {
         "forecast": segment.forecast,
         "fps": m.fps,

@@ -95,7 +95,7 @@ def normal_label(label: str) -> str:
 def table(name: str) -> Table:
     """Return the table `name`; raises LmmError if there is none."""
     file = resources.files(__name__) / "tables" / f"{name}.toml"
-    if not re.fullmatch(r"[a-z0-9_]+", name) or not file.is_file():
+    if name not in table_names():
         raise LmmError(f"there is no skeleton table {name!r}; there are {', '.join(table_names())}.")
     return _parse(name, tomllib.loads(file.read_text("utf-8")))
 
@@ -121,7 +121,7 @@ def _parse(name: str, data: dict[str, Any]) -> Table:
     joints = tuple(data.get("joints", ()))
     parent_names = data.get("parents", {})
     parents = tuple(joints.index(parent_names[j]) if parent_names.get(j) else -1 for j in joints)
-    aliases = {c: tuple(names) for c, names in data.get("aliases", {}).items()} or {j: () for j in joints}
+    aliases = {c: tuple(names) for c, names in data.get("aliases", {}).items()} or dict.fromkeys(joints, ())
     rules: dict[str, tuple[Rule, ...]] = {}
     for target, spec in data["body_25"].items():
         rules[target] = tuple(_rule(s) for s in (spec if isinstance(spec, list) else [spec]))

@@ -63,7 +63,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         item = item or names[0]
         values = NpzFile(path)[item]
     else:
-        values = load_npy(given.bytes(), path)
+        values = load_npy(given.data(), path)
     if not _fits(values.shape, values.dtype):
         raise InputError(
             path,

@@ -1,4 +1,4 @@
-"""Acclaim skeleton (ASF) and motion (AMC). The ASF lies beside the AMC: `07.asf` for `07_01.amc`, or the only one there.
+"""Acclaim skeleton (ASF) and motion (AMC). The ASF lies beside: `07.asf` for `07_01.amc`, or the only one there.
 
 A joint is named by the bone that *ends* in it. Each bone's rotation lives in its own axes: with C from ``axis`` and M
 from the motion's degrees, the bone turns by C M C⁻¹ under its parent, and its end lies at direction x length.
@@ -29,7 +29,7 @@ MAX_BONES = 1_000
 
 @dataclass
 class Bone:
-    """A segment of the skeleton: direction and length in file units, axes and order of its own rotation."""
+    """A segment of the skeleton: direction and length in file units, axes (radians) and order of its own rotation."""
 
     name: str
     direction: NDArray[Any] = field(default_factory=lambda: np.zeros(3))
@@ -41,7 +41,12 @@ class Bone:
 
 
 def sniff(given: Input) -> bool:
-    return given.kind == "file" and is_text(given.head) and re.search(rb"^:(FULLY-SPECIFIED|DEGREES|RADIANS)\b", given.head[:4000], re.M) is not None and b":bonedata" not in given.head
+    return (
+        given.kind == "file"
+        and is_text(given.head)
+        and re.search(rb"^:(FULLY-SPECIFIED|DEGREES|RADIANS)\b", given.head[:4000], re.M) is not None
+        and b":bonedata" not in given.head
+    )
 
 
 def companions(path: Path) -> list[Path]:
@@ -101,7 +106,7 @@ def parse_asf(text: str, path: Path) -> tuple[list[Bone], float | None, bool]:
             elif key == "end" and bone is not None:
                 if not bone.name or bone.name in bones or len(bones) > MAX_BONES:
                     raise ValueError(f"a bone without a name of its own: {bone.name!r}")
-                bones[bone.name] = bone
+                bones[bone.name], bone = bone, None
             elif bone is None:
                 raise ValueError(f"{words[0]!r} outside of a bone")
             elif key == "name":
@@ -128,14 +133,19 @@ def parse_asf(text: str, path: Path) -> tuple[list[Bone], float | None, bool]:
         for b in listed:
             if b.direction.shape != (3,) or b.axis.shape != (3,) or sorted(b.axis_order) != ["x", "y", "z"]:
                 raise ValueError(f"bone {b.name}: direction and axis need three numbers and an order such as XYZ")
-            if not (np.abs([*b.direction, *b.axis, b.length]) < MAX_NUMBER).all() or any(d not in ("tx", "ty", "tz", "rx", "ry", "rz") for d in b.dof):
+            if not (np.abs([*b.direction, *b.axis, b.length]) < MAX_NUMBER).all() or any(
+                d not in ("tx", "ty", "tz", "rx", "ry", "rz") for d in b.dof
+            ):
                 raise ValueError(f"bone {b.name}: a number is not finite or huge, or a dof is not one of rx ry rz")
+        degrees = not units.get("angle", "deg").lower().startswith("rad")
+        for b in listed:
+            b.axis = np.deg2rad(b.axis) if degrees else b.axis
         scale = float(units["length"]) if "length" in units else None
         if scale is not None and not 1e-6 < scale < 1e6:
             raise ValueError(f"the unit of length is {scale}")
     except (KeyError, ValueError, IndexError) as e:
         raise InputError(path, f"is not a readable ASF skeleton ({e})", "Export it again") from None
-    return listed, 0.0254 / scale if scale else None, not units.get("angle", "deg").lower().startswith("rad")
+    return listed, 0.0254 / scale if scale else None, degrees
 
 
 def parse_amc(text: str, bones: list[Bone], degrees: bool, path: Path) -> tuple[NDArray[Any], bool]:
@@ -154,7 +164,11 @@ def parse_amc(text: str, bones: list[Bone], degrees: bool, path: Path) -> tuple[
             continue
         if len(words) == 1 and words[0].isdecimal():
             if rows and seen != total:
-                raise InputError(path, f"frame {len(rows)} (before line {number}) lacks bones", "The file is cut or damaged: export it again")
+                raise InputError(
+                    path,
+                    f"frame {len(rows)} (before line {number}) lacks bones",
+                    "The file is cut or damaged: export it again",
+                )
             if len(rows) >= MAX_FRAMES:
                 raise InputError(path, f"has more than {MAX_FRAMES} frames", "Split it")
             row, seen = [0.0] * total, 0
@@ -168,7 +182,9 @@ def parse_amc(text: str, bones: list[Bone], degrees: bool, path: Path) -> tuple[
             seen += n
         except (KeyError, ValueError) as e:
             what = f"unknown bone {words[0]!r}" if isinstance(e, KeyError) else str(e)
-            raise InputError(path, f"line {number}: {what}", "The file is damaged, or its ASF is of another actor") from None
+            raise InputError(
+                path, f"line {number}: {what}", "The file is damaged, or its ASF is of another actor"
+            ) from None
     if not rows or seen != total:
         raise InputError(path, "has no frames, or the last one lacks bones", "The file is cut: export it again")
     values = np.array(rows)
@@ -184,8 +200,9 @@ def joint_positions(bones: list[Bone], values: NDArray[Any], degrees: bool) -> N
     at = 0
     for j, bone in enumerate(bones):
         # ASF orders are about fixed axes, the first named applied first: the matrices multiply in reverse
-        own = euler_rotation(bone.axis_order[::-1], np.deg2rad(bone.axis[::-1]) if degrees else bone.axis[::-1])
-        order, columns = "", []
+        own = euler_rotation(bone.axis_order[::-1], bone.axis[::-1])
+        order = ""
+        columns: list[int] = []
         for i, name in enumerate(bone.dof):
             if name[0] == "r":
                 order, columns = name[1] + order, [at + i, *columns]

@@ -42,7 +42,11 @@ class Node:
 
 def sniff(given: Input) -> bool:
     head = given.head[:2000]
-    return is_text(head) and b"HIERARCHY" in head[:200].upper() and head.decode("utf-8-sig", "replace").split()[:1] == ["HIERARCHY"]
+    return (
+        is_text(head)
+        and b"HIERARCHY" in head[:200].upper()
+        and head.decode("utf-8-sig", "replace").split()[:1] == ["HIERARCHY"]
+    )
 
 
 @source("bvh", "Biovision hierarchy", sniff, extensions=(".bvh",))
@@ -61,7 +65,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     parents = tuple(keep.index(nodes[j].parent) if nodes[j].parent >= 0 else -1 for j in keep)
     positions = positions[:, keep]
     skeleton, table = labelled_skeleton("bvh", [names[j] for j in keep], parents, HIERARCHIES, path)
-    positions, how = turn_y_up(positions, skeleton.joints, table, options.up, known and "y", path)
+    positions, how = turn_y_up(positions, skeleton.joints, table, options.up, "y" if known else None, path)
     unit = options.units or (known and known.unit_m)
     if not unit:
         raise InputError(path, "does not say its unit", _unit_remedy(positions, skeleton.joints, table))
@@ -92,14 +96,24 @@ def parse(text: str, path: Path) -> tuple[list[Node], float, NDArray[Any]]:
     except ValueError:
         frame_time = float("nan")
     if not 1e-4 <= frame_time <= 10:
-        raise InputError(path, f"has an impossible frame time of {header[2]!r} s", "Correct the line 'Frame Time:', or export it again")
+        raise InputError(
+            path,
+            f"has an impossible frame time of {header[2]!r} s",
+            "Correct the line 'Frame Time:', or export it again",
+        )
     frames, channels = int(header[1]), sum(len(n.channels) for n in nodes)
     if not 0 < frames <= MAX_FRAMES or channels == 0:
-        raise InputError(path, f"claims {frames} frames of {channels} channels", f"Between 1 and {MAX_FRAMES} frames can be read")
+        raise InputError(
+            path, f"claims {frames} frames of {channels} channels", f"Between 1 and {MAX_FRAMES} frames can be read"
+        )
     start = match.end() + header.end()
     values = parse_block(text[start:], channels, path, first_line=text.count("\n", 0, start) + 1)
     if len(values) != frames:
-        raise InputError(path, f"says {frames} frames but holds {len(values)}", "The file is cut or was edited: export it again, or correct the line 'Frames:'")
+        raise InputError(
+            path,
+            f"says {frames} frames but holds {len(values)}",
+            "The file is cut or was edited: export it again, or correct the line 'Frames:'",
+        )
     bounded(values, "a channel value", path)
     bounded([n.offset for n in nodes], "an offset", path)
     return nodes, _rate(header[2], frame_time), values
@@ -182,7 +196,13 @@ def _hierarchy(text: str, path: Path) -> list[Node]:
                 raise fail(number, "OFFSET needs three numbers")
         elif head == "CHANNELS" and stack:
             found = [_CHANNEL.fullmatch(w) for w in words[2:]]
-            if not words[1:2] or not words[1].isdecimal() or int(words[1]) != len(found) or None in found or len(found) > 6:
+            if (
+                not words[1:2]
+                or not words[1].isdecimal()
+                or int(words[1]) != len(found)
+                or None in found
+                or len(found) > 6
+            ):
                 raise fail(number, "CHANNELS needs a count and as many of Xposition ... Zrotation")
             nodes[stack[-1]].channels = [(m[1].upper(), m[2].lower()) for m in found if m]
         else:
@@ -202,5 +222,3 @@ def _unit_remedy(positions: NDArray[Any], joints: tuple[str, ...], table: Any) -
     height = float(np.median(positions[:, hips, 1].mean(axis=1) - positions[..., 1].min(axis=1)))
     tries = ", ".join(f"{height * m:.2f} m with {u}" for u, m in UNITS_M.items())
     return f"Give --units (the hips would stand at {tries})"
-
-

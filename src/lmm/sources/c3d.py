@@ -80,7 +80,7 @@ def sniff(given: Input) -> bool:
 @source("c3d", "C3D", sniff, extensions=(".c3d",))
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
-    data = given.bytes()
+    data = given.data()
     header = parse_header(data, path)
     keep, labels = _positions(header)
     unit = options.units or _unit(header, path)

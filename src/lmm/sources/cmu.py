@@ -33,7 +33,12 @@ class Release:
 
 # (lower spine, upper back, thorax end, collars, elbows → wrists → hands) under the two naming schemes of the release
 _NAMES = (
-    ("Spine", "Spine1", ("Neck", "LeftShoulder", "RightShoulder"), (("LeftHand", "LeftFingerBase"), ("RightHand", "RightFingerBase"))),
+    (
+        "Spine",
+        "Spine1",
+        ("Neck", "LeftShoulder", "RightShoulder"),
+        (("LeftHand", "LeftFingerBase"), ("RightHand", "RightFingerBase")),
+    ),
     ("Chest", "Chest2", ("lowerneck", "LeftCollar", "RightCollar"), (("LeftWrist", "lhand"), ("RightWrist", "rhand"))),
 )
 
@@ -41,8 +46,15 @@ _NAMES = (
 def release(names: list[str], offsets: NDArray[Any]) -> Release | None:
     """Return how to read a BVH of these joints (with end sites) and offsets (J, 3) if it is one of CMU's, else None."""
     where = {n: i for i, n in enumerate(names)}
-    if "abdomen" in where and "lButtock" in where and np.allclose(offsets[where["abdomen"]], (0, 20.6881, -0.73152), atol=1e-3):
-        return Release(DAZ_UNIT_M, ["CMU's Daz-friendly release: the motion is retargeted to one figure, bone lengths are not the actor's"])
+    if (
+        "abdomen" in where
+        and "lButtock" in where
+        and np.allclose(offsets[where["abdomen"]], (0, 20.6881, -0.73152), atol=1e-3)
+    ):
+        return Release(
+            DAZ_UNIT_M,
+            ["CMU's Daz-friendly release: the motion is retargeted to one figure, bone lengths are not the actor's"],
+        )
     if not ({"LHipJoint", "RHipJoint", "LThumb", "RThumb"} <= set(where)):
         return None
     for lower, upper, ends, hands in _NAMES:
@@ -50,7 +62,7 @@ def release(names: list[str], offsets: NDArray[Any]) -> Release | None:
             found = Release(ASF_UNIT_M)
             if not any(offsets[where[e]].any() for e in ends):
                 thorax = offsets[where[upper]] * THORAX_TO_UPPER_BACK
-                found.repairs |= {e: thorax for e in ends}
+                found.repairs |= dict.fromkeys(ends, thorax)
                 found.notes.append(
                     "the thorax has zero length in this release; repaired by the rule for CMU (1.012 x the upper back)"
                 )

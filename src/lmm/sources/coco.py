@@ -54,7 +54,7 @@ def sniff(given: Input) -> bool:
         return b'"image_id"' in head and b'"keypoints"' in head
     if start != b"{" or b'"people"' in head or not any(k in head for k in (b'"images"', b'"annotations"')):
         return False
-    return b'"keypoints"' in head or b'"keypoints"' in given.bytes()
+    return b'"keypoints"' in head or b'"keypoints"' in given.data()
 
 
 def items(given: Input) -> list[str] | None:
@@ -153,7 +153,7 @@ def _scored(points: NDArray[Any], is_flag: bool) -> NDArray[Any]:
 @lru_cache(maxsize=2)
 def _opened(path: Path, _changed: int) -> dict[str, _Video]:
     try:
-        data = from_json(Input(path).bytes(), allow_inf_nan=False)
+        data = from_json(Input(path).data(), allow_inf_nan=False)
         return _results(data, path) if isinstance(data, list) else _annotations(data, path)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
         raise InputError(

@@ -42,7 +42,9 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     if item is None:
         names = list(folder.rows)
         if len(names) != 1:
-            raise InputError(given.path, f"holds {len(names)} clips: {', '.join(names[:8])} ...", "Choose one with --person")
+            raise InputError(
+                given.path, f"holds {len(names)} clips: {', '.join(names[:8])} ...", "Choose one with --person"
+            )
         item = names[0]
     if item not in folder.rows:
         raise InputError(given.path, f"has no clip {item!r}", "See index.jsonl")
@@ -86,11 +88,21 @@ class _Collection:
             rows = [json.loads(line) for line in lines if line.strip()]
             self.rows = {str(r.get("clip", r.get("trial"))): r for r in rows}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-            raise InputError(path, f"skeleton.json or index.jsonl cannot be read ({e})", "They must be as docs/formats.md describes") from None
-        if len(self.joints) != len(self.parents) or not self.joints or not all(-1 <= p < len(self.joints) for p in self.parents):
-            raise InputError(path, "skeleton.json has not one parent among its joints (or -1) for each joint", "Correct it")
+            raise InputError(
+                path, f"skeleton.json or index.jsonl cannot be read ({e})", "They must be as docs/formats.md describes"
+            ) from None
+        if (
+            len(self.joints) != len(self.parents)
+            or not self.joints
+            or not all(-1 <= p < len(self.joints) for p in self.parents)
+        ):
+            raise InputError(
+                path, "skeleton.json has not one parent among its joints (or -1) for each joint", "Correct it"
+            )
         if self.unit_m is not None and (_number(self.unit_m) or 0) <= 0:
-            raise InputError(path, f"skeleton.json states an impossible scale {self.unit_m!r}", "Correct scale_m_per_unit")
+            raise InputError(
+                path, f"skeleton.json states an impossible scale {self.unit_m!r}", "Correct scale_m_per_unit"
+            )
         shards = [NpzFile(path / n) for n in given.names if n.endswith(".npz")]
         self._where = {name: shard for shard in shards for name in shard.names}
         self.stated_up = axes[0] if axes[:4] in ("y up", "z up") else None
@@ -102,10 +114,16 @@ class _Collection:
             raise InputError(self.path, f"index.jsonl names {item!r}, which no npz file holds", "Correct the index")
         p = self._where[item][item]
         if p.ndim != 3 or p.shape[1:] != (len(self.joints), 3) or not len(p) or p.dtype.kind not in "fiu":
-            raise InputError(self.path, f"array {item!r} is {p.dtype} {p.shape}, expected numbers (frames, {len(self.joints)}, 3)", "Save it again")
+            raise InputError(
+                self.path,
+                f"array {item!r} is {p.dtype} {p.shape}, expected numbers (frames, {len(self.joints)}, 3)",
+                "Save it again",
+            )
         stated = self.rows[item].get("frames")
         if stated is not None and stated != len(p):
-            raise InputError(self.path, f"array {item!r} has {len(p)} frames, index.jsonl says {stated}", "Correct the index")
+            raise InputError(
+                self.path, f"array {item!r} has {len(p)} frames, index.jsonl says {stated}", "Correct the index"
+            )
         return p
 
     def joints_with_length(self, positions: NDArray[Any]) -> list[int]:
@@ -126,7 +144,9 @@ class _Collection:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9 else None
+    return (
+        float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9 else None
+    )
 
 
 @lru_cache(maxsize=4)

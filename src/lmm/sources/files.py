@@ -49,7 +49,11 @@ class Input:
         except FileNotFoundError:
             raise InputError(self.path, "no such file or folder", "Check the path") from None
         except (OSError, ValueError) as e:
-            raise InputError(self.path, f"cannot be opened ({getattr(e, 'strerror', None) or e})", "Check the path and its permissions") from None
+            raise InputError(
+                self.path,
+                f"cannot be opened ({getattr(e, 'strerror', None) or e})",
+                "Check the path and its permissions",
+            ) from None
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(self.path, "is neither a regular file nor a folder", "Give a file or a folder")
         self.kind = "folder" if stat.S_ISDIR(mode) else "archive" if self._is_archive() else "file"
@@ -70,7 +74,7 @@ class Input:
         """The first 64 KiB of a file, unzipped; empty for folders and archives."""
         return b"" if self.kind != "file" else self._read(self.path, HEAD_BYTES, cut=True)
 
-    def bytes(self) -> bytes:
+    def data(self) -> bytes:
         """The whole file, unzipped. Raises InputError over 1 GiB, on damaged gzip data, and for folders."""
         if self.kind != "file":
             raise InputError(self.path, f"is a {self.kind}, a single file is needed", "Give the file itself")
@@ -82,7 +86,7 @@ class Input:
         Raises InputError if it is not text, over 256 MiB, or of over 5 million lines.
         """
         if self.kind != "file":
-            return decode(self.bytes(), self.path)
+            return decode(self.data(), self.path)
         return decode(self._read(self.path, MAX_TEXT), self.path)
 
     @cached_property
@@ -91,15 +95,17 @@ class Input:
         try:
             if self.kind == "folder":
                 with os.scandir(self.path) as listed:
-                    found = [entry.name for entry in listed if entry.is_file()]
+                    found = [entry.name for entry in listed if _is_file(entry)]
             elif self._zip is not None:
-                found = [i.filename for i in self._zip.infolist() if not i.is_dir()]
+                found = [i.filename for i in self._zip.infolist() if i.filename and not i.is_dir()]
             elif self.kind == "archive":
                 found = list(self._tar)
             else:
                 return []
         except OSError as e:
-            raise InputError(self.path, f"cannot be listed ({e.strerror or e})", "Unpack it and give the folder") from None
+            raise InputError(
+                self.path, f"cannot be listed ({e.strerror or e})", "Unpack it and give the folder"
+            ) from None
         if len(found) > MAX_MEMBERS:
             raise InputError(self.path, f"holds {len(found)} files, over the limit of {MAX_MEMBERS}", "Split it")
         return sorted(found)
@@ -118,7 +124,9 @@ class Input:
             else:
                 data = self._tar[name]
         except DAMAGE as e:
-            raise InputError(f"{self.path}/{name}", f"cannot be unpacked ({e})", "The archive may be damaged: pack it again") from None
+            raise InputError(
+                f"{self.path}/{name}", f"cannot be unpacked ({e})", "The archive may be damaged: pack it again"
+            ) from None
         if cut:
             return data[:limit]
         if len(data) > limit:
@@ -165,17 +173,31 @@ class Input:
                 if data.startswith(b"\x1f\x8b"):
                     stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
                     unzipped = stream.decompress(data, wanted)
-                    if len(unzipped) < wanted and not (stream.eof and not stream.unused_data):  # several members, or cut
+                    if len(unzipped) < wanted and not (
+                        stream.eof and not stream.unused_data
+                    ):  # several members, or cut
                         raw.seek(0)
                         unzipped = gzip.GzipFile(fileobj=raw).read(wanted)
                     data = unzipped
         except (OSError, EOFError, zlib.error) as e:
             if cut and isinstance(e, (EOFError, zlib.error, gzip.BadGzipFile)):
                 return b""
-            raise InputError(path, f"cannot be read ({getattr(e, 'strerror', None) or e})", "The file may be damaged or unreadable: copy it again") from None
+            raise InputError(
+                path,
+                f"cannot be read ({getattr(e, 'strerror', None) or e})",
+                "The file may be damaged or unreadable: copy it again",
+            ) from None
         if len(data) > limit:
             raise InputError(path, f"is larger than {limit >> 20} MiB", "Split it into shorter takes")
         return data
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """False for a link that leads to itself, too."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 class _Bounded:
@@ -195,19 +217,31 @@ def _unpacked(path: Path) -> Any:
     """Open `path` for reading, through the decompression that its first bytes ask for."""
     with path.open("rb") as f:
         head = f.read(6)
-    opener = gzip.open if head[:2] == b"\x1f\x8b" else bz2.open if head[:3] == b"BZh" else lzma.open if head == b"\xfd7zXZ\0" else open
+    opener = (
+        gzip.open
+        if head[:2] == b"\x1f\x8b"
+        else bz2.open
+        if head[:3] == b"BZh"
+        else lzma.open
+        if head == b"\xfd7zXZ\0"
+        else open
+    )
     return opener(path, "rb")
 
 
 def decode(data: bytes, source: str | Path) -> str:
-    """Decode UTF-8 (with or without a mark). Raises InputError that names the first bad byte, or over 5 million lines."""
+    """Decode UTF-8 (with or without a mark). Raises InputError naming the first bad byte, or over 5 million lines."""
     try:
         text = data.decode("utf-8-sig")
         if sum(map(text.count, _LINE_ENDS)) > MAX_LINES:
             raise InputError(source, f"has over {MAX_LINES} lines", "Split it into shorter takes")
         return text
     except UnicodeDecodeError as e:
-        raise InputError(source, f"is not UTF-8 text (byte {e.start} is 0x{data[e.start]:02x})", "Save it as UTF-8, or give --format if it is a binary format") from None
+        raise InputError(
+            source,
+            f"is not UTF-8 text (byte {e.start} is 0x{data[e.start]:02x})",
+            "Save it as UTF-8, or give --format if it is a binary format",
+        ) from None
 
 
 def is_text(head: bytes) -> bool:

@@ -66,14 +66,14 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     path = given.path
     meta: dict[str, Any] = {"licence": LICENCE}
     if given.kind == "file":
-        positions = recover(_features(given.bytes(), path))
+        positions = recover(_features(given.data(), path))
     else:
         joints, vectors = (path / kind / f"{item}.npy" for kind in ("new_joints", "new_joint_vecs"))
         if item is None or Path(item).name != item or not (joints.is_file() or vectors.is_file()):
             names = items(given) or []
             raise InputError(path, f"holds {len(names)} clips: {', '.join(names[:8])} ...", "Choose one with --person")
         if joints.is_file():
-            positions = load_npy(Input(joints).bytes(), joints)
+            positions = load_npy(Input(joints).data(), joints)
             if positions.ndim != 3 or positions.shape[1:] != (JOINTS, 3) or positions.dtype.kind != "f":
                 raise InputError(
                     joints,
@@ -81,7 +81,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
                     "Export it again",
                 )
         else:
-            positions = recover(_features(Input(vectors).bytes(), vectors))
+            positions = recover(_features(Input(vectors).data(), vectors))
         meta |= {"person": item, "trial": item, **_texts(given, item), **_split(given, item)}
     return [make_motion(positions, options.rate(path, FPS), table("smpl_22").skeleton, "world", meta=meta)]
 

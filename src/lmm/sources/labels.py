@@ -32,7 +32,11 @@ def labelled_skeleton(
     table = best_table(unique, candidates)
     if table is None:
         shown = ", ".join(unique[:8]) + (" ..." if len(unique) > 8 else "")
-        raise NotMotionError(path, f"has no names of a human body that lmm knows ({shown})", "Add them to a table in src/lmm/skeletons/tables; see CONTRIBUTING.md")
+        raise NotMotionError(
+            path,
+            f"has no names of a human body that lmm knows ({shown})",
+            "Add them to a table in src/lmm/skeletons/tables; see CONTRIBUTING.md",
+        )
     try:
         return Skeleton(name, tuple(unique), parents, (), table.name), table
     except MotionError as e:
@@ -48,7 +52,9 @@ def turn_y_up(
     on one axis (mean direction within 40 degrees of it). Raises InputError that names --up if they do not.
     """
     if up or stated:
-        return y_up_from(up or stated or "y", positions), f"{up or stated} up, {'as given' if up else 'as the file says'}"
+        return y_up_from(
+            up or stated or "y", positions
+        ), f"{up or stated} up, {'as given' if up else 'as the file says'}"
     where = table.resolve(labels)
     total = np.zeros(3)
     for low, high in table.below_above:

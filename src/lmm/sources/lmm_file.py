@@ -15,6 +15,7 @@ from lmm.sources.reading import Options, source
 
 MAX_HEADER = 1 << 24  # bytes
 
+
 def sniff(given: Input) -> bool:
     return given.kind == "file" and given.name.endswith(".lmm.npz") and given.head[:2] == b"PK"
 
@@ -40,7 +41,10 @@ def _unpack(header: dict[str, Any], prefix: str, arrays: NpzFile) -> Motion:
     if not all(j.isprintable() for j in joints):
         raise ValueError("a joint's name cannot be printed")
     skeleton = Skeleton(str(s["name"]), joints, parents, tuple((r, l_) for r, l_ in s["pairs"]), str(s["table"]))
-    optional = {n: arrays[prefix + n] if prefix + n in arrays else None for n in ("flags", "times", "samples")}
+
+    def optional(name: str) -> Any:
+        return arrays[prefix + name] if prefix + name in arrays else None
+
     context = header["context"]
     return Motion(
         arrays[prefix + "positions"],
@@ -48,9 +52,18 @@ def _unpack(header: dict[str, Any], prefix: str, arrays: NpzFile) -> Motion:
         float(header["fps"]),
         skeleton,
         header["space"],
-        size=tuple(map(operator.index, header["size"])) if header["size"] else None,
+        size=_size(header["size"]),
         start_s=float(header["start_s"]),
         context=None if context is None else _unpack(context, prefix + "context.", arrays),
         meta=dict(header["meta"]),
-        **optional,
+        flags=optional("flags"),
+        times=optional("times"),
+        samples=optional("samples"),
     )
+
+
+def _size(pair: list[int] | None) -> tuple[int, int] | None:
+    if not pair:
+        return None
+    width, height = map(operator.index, pair)
+    return width, height

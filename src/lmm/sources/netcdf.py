@@ -42,7 +42,7 @@ def sniff(given: Input) -> bool:
     except ImportError:
         return given.name.endswith(".nc")
     try:
-        with h5py.File(io.BytesIO(given.bytes()), "r") as f:
+        with h5py.File(io.BytesIO(given.data()), "r") as f:
             return "position" in f
     except Exception:  # damaged HDF5 raises a dozen kinds of error
         return False
@@ -59,7 +59,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         raise InputError(
             path, f"needs the Python packages xarray, h5netcdf and h5py ({e})", MISSING_LIBRARIES
         ) from None
-    content = given.bytes()
+    content = given.data()
     try:
         with h5py.File(io.BytesIO(content), "r") as f:
             _check_sizes(f, content)

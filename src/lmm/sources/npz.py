@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm.core.errors import InputError
-from lmm.sources.files import DAMAGE, MAX_BYTES
+from lmm.sources.files import DAMAGE
+
+MAX_BYTES = 1 << 28  # of one array: as float64, and copied on its way, it takes several times as much
 
 
 def load_npy(data: bytes, source: str | Path) -> NDArray[Any]:
@@ -20,6 +22,8 @@ def load_npy(data: bytes, source: str | Path) -> NDArray[Any]:
     try:
         stream = io.BytesIO(data)
         shape, fortran, dtype = _header(stream)
+        if len(data) > MAX_BYTES:
+            raise InputError(source, f"is larger than {MAX_BYTES >> 20} MiB", "Split it into shorter takes")
         if dtype.hasobject:
             raise InputError(
                 source, "holds Python objects (a pickle), which can run code and are never opened", "Save plain numbers"

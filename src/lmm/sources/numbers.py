@@ -37,7 +37,11 @@ def parse_block(text: str, columns: int, source: str | Path, first_line: int = 1
         if not line.strip():
             continue
         if len(fields) != columns:
-            raise InputError(source, f"line {number} has {len(fields)} numbers, {columns} were expected", "The file may be cut or damaged: export it again")
+            raise InputError(
+                source,
+                f"line {number} has {len(fields)} numbers, {columns} were expected",
+                "The file may be cut or damaged: export it again",
+            )
         try:
             out.append(np.array([float(f) for f in fields]))
         except ValueError as e:
@@ -50,4 +54,8 @@ def bounded(values: ArrayLike, what: str, source: str | Path) -> None:
     found = np.asarray(values, np.float64)
     bad = found[~(np.abs(found) <= MAX_NUMBER)]
     if bad.size:
-        raise InputError(source, f"has {what} of {bad.flat[0]:g}", "The file may be damaged: export it again")
+        raise InputError(
+            source,
+            f"has {what} that is not finite or beyond {MAX_NUMBER:g} ({bad.flat[0]:g})",
+            "The file may be damaged: export it again",
+        )

@@ -44,16 +44,27 @@ def items(given: Input) -> list[str] | None:
     return sorted(clips) if len(clips) > 1 else None
 
 
-@source("openpose", "OpenPose JSON (folder, file, tar or zip)", sniff, extensions=(".json",), variants=tuple(VARIANTS), items=items)
+@source(
+    "openpose",
+    "OpenPose JSON (folder, file, tar or zip)",
+    sniff,
+    extensions=(".json",),
+    variants=tuple(VARIANTS),
+    items=items,
+)
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     if given.kind == "file":
-        numbers, people = [0], [_people(given.bytes(), path)]
+        numbers, people = [0], [_people(given.data(), path)]
     else:
         clips = _clips(given)
         names = clips[item] if item is not None and item in clips else next(iter(clips.values()), [])
         if not names:
-            raise InputError(path, "has no frames named like clip_000000000012_keypoints.json", "Give the folder that --write_json wrote")
+            raise InputError(
+                path,
+                "has no frames named like clip_000000000012_keypoints.json",
+                "Give the folder that --write_json wrote",
+            )
         numbers = [number for number, _ in names]
         people = [_people(given.member(name, MAX_FRAME_BYTES), f"{path}/{name}") for _, name in names]
     points = _array([p for frame in people for p in frame], path)
@@ -62,7 +73,11 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     fps = options.rate(path, None, "OpenPose files do not state their frame rate")
     span = numbers[-1] - numbers[0] + 1
     if span > min(MAX_FRAMES, 1000 + 100 * len(numbers)):
-        raise InputError(path, f"frame numbers run from {numbers[0]} to {numbers[-1]} in {len(numbers)} files", "Give the frames of one recording")
+        raise InputError(
+            path,
+            f"frame numbers run from {numbers[0]} to {numbers[-1]} in {len(numbers)} files",
+            "Give the frames of one recording",
+        )
     detections = [points[:0]] * span
     begin = np.zeros(span, int)  # where in `points` the people of a frame begin
     row = 0
@@ -72,7 +87,11 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         row += len(frame)
     tracks = link(detections, fps)
     lasting = [t for t in tracks if len(t[0]) >= MIN_TRACK_S * fps] or tracks
-    notes = [f"{len(tracks) - len(lasting)} track(s) shorter than {MIN_TRACK_S:g} s left out"] if len(lasting) < len(tracks) else []
+    notes = (
+        [f"{len(tracks) - len(lasting)} track(s) shorter than {MIN_TRACK_S:g} s left out"]
+        if len(lasting) < len(tracks)
+        else []
+    )
     motions = []
     for i, (at, which) in enumerate(lasting):
         first, last = int(at[0]), int(at[-1]) + 1
@@ -100,19 +119,31 @@ def _clips(given: Input) -> dict[str, list[tuple[int, str]]]:
 
 
 def _is_frame(head: bytes) -> bool:
-    return head.lstrip()[:1] == b"{" and b'"people"' in head and (b"pose_keypoints" in head or b'"people": []' in head or b'"people":[]' in head)
+    return (
+        head.lstrip()[:1] == b"{"
+        and b'"people"' in head
+        and (b"pose_keypoints" in head or b'"people": []' in head or b'"people":[]' in head)
+    )
 
 
 def _people(data: bytes, source_name: str | Path) -> list[list[float]]:
     """Return each person's flat numbers; an empty list where the frame shows nobody."""
     if len(data) > MAX_FRAME_BYTES:
-        raise InputError(source_name, f"has {len(data)} bytes, over the limit of {MAX_FRAME_BYTES} for a frame", "Give one frame a file")
+        raise InputError(
+            source_name,
+            f"has {len(data)} bytes, over the limit of {MAX_FRAME_BYTES} for a frame",
+            "Give one frame a file",
+        )
     try:
         frame = from_json(data, allow_inf_nan=False)
         people = frame["people"]
         found = [p.get("pose_keypoints_2d", p.get("pose_keypoints")) for p in people]
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise InputError(source_name, f"is not a readable OpenPose frame ({e or type(e).__name__})", "Write it again, or remove the file") from None
+        raise InputError(
+            source_name,
+            f"is not a readable OpenPose frame ({e or type(e).__name__})",
+            "Write it again, or remove the file",
+        ) from None
     if len(found) > MAX_PEOPLE:
         raise InputError(source_name, f"claims {len(found)} people, over the limit of {MAX_PEOPLE}", "Write it again")
     if not all(isinstance(f, list) for f in found):
@@ -127,7 +158,11 @@ def _array(people: list[list[float]], path: Path) -> NDArray[Any]:
         raise InputError(path, "has nobody in any frame", "Check that the pose estimation found people")
     if len(lengths) > 1 or not lengths <= set(BY_LENGTH):
         shown = ", ".join(str(n) for n in sorted(lengths))
-        raise InputError(path, f"has {shown} numbers a person; 75 (BODY_25, BODY_25B), 54 (COCO-18) or 51 (COCO-17) were expected", "Write it again with one of these models")
+        raise InputError(
+            path,
+            f"has {shown} numbers a person; 75 (BODY_25, BODY_25B), 54 (COCO-18) or 51 (COCO-17) were expected",
+            "Write it again with one of these models",
+        )
     try:
         with np.errstate(over="ignore"):
             points = np.array(people, np.float32).reshape(len(people), lengths.pop() // 3, 3)
@@ -144,13 +179,21 @@ def _layout(points: NDArray[Any], variant: str, path: Path) -> str:
     if variant:
         layout = VARIANTS[variant]
         if table(layout).skeleton.num_joints != joints:
-            raise InputError(path, f"has {joints * 3} numbers a person, which is not {variant}", "Leave out the variant in --format")
+            raise InputError(
+                path, f"has {joints * 3} numbers a person, which is not {variant}", "Leave out the variant in --format"
+            )
     else:
         layout = BY_LENGTH[joints * 3] if joints != 25 else _body25_or_25b(points)
         if not layout:
-            raise InputError(path, "may be BODY_25 or BODY_25B, too few points are seen to tell", "Give --format openpose-body25 or openpose-body25b")
+            raise InputError(
+                path,
+                "may be BODY_25 or BODY_25B, too few points are seen to tell",
+                "Give --format openpose-body25 or openpose-body25b",
+            )
     if np.abs(points[:100, :, :2]).max() <= 1.5:
-        raise InputError(path, "has coordinates scaled to about 0..1, not pixels", "Write it again with --keypoint_scale 0")
+        raise InputError(
+            path, "has coordinates scaled to about 0..1, not pixels", "Write it again with --keypoint_scale 0"
+        )
     return layout
 
 
@@ -172,7 +215,7 @@ def _body25_or_25b(points: NDArray[Any]) -> str:
         a, b, middle = np.array(ends_and_middle).T
         away = np.linalg.norm((xy[:, a] + xy[:, b]) / 2 - xy[:, middle], axis=-1) / np.where(extent > 0, extent, 1)
         valid = seen[:, a] & seen[:, b] & seen[:, middle]
-        return np.where(valid, away, 0).sum(axis=1) / np.where(valid.any(axis=1), valid.sum(axis=1), np.nan)
+        return np.asarray(np.where(valid, away, 0).sum(axis=1) / np.where(valid.any(axis=1), valid.sum(axis=1), np.nan))
 
     as_25 = distance((9, 12, 8), (2, 5, 1), (15, 16, 0))
     as_25b = distance((1, 2, 0), (5, 6, 17), (3, 4, 0))

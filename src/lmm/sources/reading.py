@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lmm.core.motion import Motion
 from lmm.core.registry import sources
 from lmm.sources import sidecar
 from lmm.sources.files import Input
+from lmm.sources.unknown import what_else
 
 MAX_META_DEPTH = 10
 UNITS_M = {"mm": 0.001, "cm": 0.01, "m": 1.0, "in": 0.0254}
@@ -168,7 +169,8 @@ def _read_all(
         clips, person = [str(person)], None
     if clips and one and len(clips) > 1 and person is None:
         raise _several(path, "clips", clips)
-    people = [m for clip in (clips or [None]) for m in _read_one(chosen, given, options, clip)]
+    one_take: list[str | None] = [None]
+    people = [m for clip in (clips or one_take) for m in _read_one(chosen, given, options, clip)]
     if person is not None:
         wanted = [m for m in people if str(m.meta.get("person")) == str(person)]
         if not wanted:
@@ -191,25 +193,33 @@ def _read_one(chosen: Source, given: Input, options: Options, item: str | None) 
             up=options.up or _axis(stated["up"]),
         )
     except LmmError as e:
-        raise InputError(given.path, f"has a row in {' or '.join(sidecar.NAMES)} that cannot be used: {e}", "Correct the row") from None
+        raise InputError(
+            given.path, f"has a row in {' or '.join(sidecar.NAMES)} that cannot be used: {e}", "Correct the row"
+        ) from None
     try:
         with np.errstate(all="ignore"):  # what overflows becomes infinite, which Motion refuses
             people = chosen.read(given, options, item)
     except MotionError as e:
-        raise InputError(given.path, f"is not usable {chosen.title} data: {e}", "The file may be damaged: export it again") from None
+        raise InputError(
+            given.path, f"is not usable {chosen.title} data: {e}", "The file may be damaged: export it again"
+        ) from None
     out = []
     for i, m in enumerate(people):
         meta = {"source": given.path.name, "person": str(i), "item": item, **m.meta, **known, "format": chosen.name}
+        captions = meta.get("captions") or []
+        meta["captions"] = [str(c) for c in captions] if isinstance(captions, list) else [str(captions)]
         if not m.observed.any():
             raise InputError(given.path, "has no observed joint at all", "Check that the recording worked")
-        out.append(m.replace(meta={k: _plain(v) for k, v in meta.items() if v is not None}))
+        out.append(m.replace(meta={k: _plain(v) for k, v in meta.items() if v not in (None, [])}))
     return out
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """Return `value` as JSON that can be stored and shown: no control characters, lone surrogates or NaN in it."""
     if isinstance(value, str):
-        return value if value.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
+        return (
+            value if value.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
+        )
     if isinstance(value, dict) and depth < MAX_META_DEPTH:
         return {_plain(str(k)): _plain(v, depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)) and depth < MAX_META_DEPTH:
@@ -221,7 +231,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 def detect(given: Input) -> Source:
     """Return the source whose content `given` has. Raises NotMotionError that says what the file is instead."""
-    found = [s for s in map(sources.get, sources) if s.sniff(given)]
+    found: list[Source] = [s for s in map(sources.get, sources) if s.sniff(given)]
     if len(found) > 1:
         by_extension = [s for s in found if given.name.endswith(s.extensions or ("\0",))]
         found = by_extension or found
@@ -229,7 +239,7 @@ def detect(given: Input) -> Source:
         return found[0]
     if found:
         raise InputError(given.path, f"may be {' or '.join(s.name for s in found)}", "Choose with --format")
-    raise NotMotionError(given.path, *_what_else(given))
+    raise NotMotionError(given.path, *what_else(given))
 
 
 def named(format: str, given: Input) -> tuple[Source, str]:
@@ -267,107 +277,3 @@ def _axis(up: str | None) -> str | None:
     if up is not None and up not in ("x", "y", "z", "-x", "-y", "-z"):
         raise LmmError(f"--up {up}: expected y or z (or x, -x, -y, -z).")
     return up
-
-
-MAX_DEPTH = 64  # folders within folders
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing to ingest: a path, its format (or why it is refused), and the clip within a collection."""
-
-    path: Path
-    format: str | None
-    item: str | None = None
-    error: InputError | None = field(default=None, compare=False)
-
-
-# Files that nobody expects to hold movement; listed as ignored, not as refused.
-_IGNORED = re.compile(r"^(readme|licen[cs]e|copying|notice|changelog|citation|\.|(metadata|files)\.jsonl$)|\.(md|jpe?g|png|gif|pdf|py)$", re.I)
-
-
-def find_inputs(paths: list[Path], format: str | None = None) -> tuple[list[Entry], list[Path]]:
-    """Walk files and folders; return the inputs in a fixed order, and the files ignored on purpose.
-
-    A folder that a source claims (an OpenPose folder, a collection) is one input, any other is searched. Companions
-    (an ASF beside its AMC, the angles of UI-PRMD) are no inputs of their own.
-    """
-    entries: list[Entry] = []
-    ignored: list[Path] = []
-    for path in paths:
-        for entry in _walk(path, format, set()):
-            if entry.format is None and entry.error is None:
-                ignored.append(entry.path)
-            else:
-                entries.append(entry)
-    used = {c.resolve() for e in entries if e.format for c in named(e.format, Input(e.path))[0].companions(e.path)}
-    entries = [e for e in entries if not (used and e.path.resolve() in used)]
-    return entries, ignored
-
-
-def _walk(path: Path, format: str | None, seen: set[Path], depth: int = 0) -> Iterator[Entry]:
-    """Yield the inputs at and below `path`. `seen` holds the folders walked: links may lead back to them."""
-    try:
-        given = Input(path)
-        if not _is_unicode(str(path)):
-            raise InputError(path, "has a name that is not UTF-8", "Rename it")
-        if given.kind == "folder":
-            real = path.resolve()
-            if real in seen:
-                return
-            seen.add(real)
-            if depth > MAX_DEPTH:
-                raise InputError(path, f"lies more than {MAX_DEPTH} folders deep", "Give a folder nearer to it")
-            claimed = [s for s in map(sources.get, sources) if s.sniff(given)]
-            if not claimed:
-                yield from (e for p in sorted(path.iterdir()) for e in _walk(p, format, seen, depth + 1))
-                return
-        elif depth and _IGNORED.search(path.name):
-            yield Entry(path, None)
-            return
-        name = format or detect(given).name
-        items = named(name, given)[0].items(given)
-        if not all(_is_unicode(i) for i in items or ()):
-            raise InputError(path, "has a clip whose name is not Unicode text", "Rename it")
-        yield from [Entry(path, name)] if items is None else (Entry(path, name, i) for i in items)
-    except LmmError as e:
-        yield Entry(path, None, error=e if isinstance(e, InputError) else InputError(path, str(e), "Read it by itself to see more"))
-    except OSError as e:
-        yield Entry(path, None, error=InputError(path, f"cannot be listed ({e.strerror or e})", "Check its permissions"))
-
-
-def _is_unicode(text: str) -> bool:
-    """False for text with lone surrogates, which stand for bytes that are not UTF-8 and can be stored nowhere."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _what_else(given: Input) -> tuple[str, str]:
-    """Say what an unknown input is, and what the user can do about it."""
-    head, name = given.head, given.name
-    if given.kind == "folder":
-        if not given.names:
-            return "is an empty folder" if not any(given.path.iterdir()) else "is a folder of folders, not one motion", "Give the folder or file of one recording, or use lmm ingest"
-        return "is a folder of several files, not one motion", "Give one of its files, or use lmm ingest to read them all"
-    if given.kind == "archive":
-        return "is an archive without OpenPose files", "Unpack it and give the files"
-    if given.path.stat().st_size == 0:
-        return "is empty", "Export it again"
-    if head[4:8] == b"ftyp" or head[:4] in (b"\x1aE\xdf\xa3", b"RIFF"):
-        return "is a video; poses are not estimated from video yet", "Run OpenPose on it (--write_json) and give the folder of JSON files"
-    if head.startswith((b"Kaydara FBX", b"glTF")):
-        return "is an FBX or glTF file, which are not read", "Export it as BVH"
-    if head[:2] == b"\x80\x04" or name.endswith((".pkl", ".pickle", ".pt", ".pth")):
-        return "is a pickle, which can run code and is never opened", "Convert it to npz or npy in a program that you trust"
-    if b"inDegrees" in head[:2000] or name.endswith((".mot", ".sto")):
-        return "holds OpenSim coordinates (joint angles), no positions", "Give the TRC file of the same trial"
-    if b"fisheye" in head or (b"camera" in head[:4000].lower() and b"<" in head[:10]):
-        return "is a camera calibration, not movement", "Give the recordings themselves"
-    if name.endswith((".asf",)):
-        return "is a skeleton without movement", "Give an AMC file that lies beside it"
-    if head.lstrip()[:1] in (b"{", b"["):
-        return "is JSON without keypoints that lmm knows", "Supported: OpenPose and COCO keypoint files; see docs/formats.md"
-    return "is of no format that lmm knows", "See docs/formats.md, or name the format with --format"

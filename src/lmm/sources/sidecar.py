@@ -39,7 +39,7 @@ def facts(path: Path) -> dict[str, Any]:
         if status.st_size <= _MAX_BYTES and beside.is_file():
             found = _rows(beside, status.st_mtime_ns).get(path.name)
             if found:
-                return found
+                return dict(found)
     return {}
 
 
@@ -57,6 +57,10 @@ def _rows(path: Path, _changed: int) -> dict[str, dict[str, Any]]:
         if isinstance(name, str):
             known = {key: next((row[k] for k in keys if row.get(k) is not None), None) for key, keys in _KEYS.items()}
             captions = known["captions"]
-            known["captions"] = [str(c) for c in captions] if isinstance(captions, list) else [str(captions)] if captions else None
-            rows[name] = {k: v if k in ("source_fps", "captions") else str(v) for k, v in known.items() if v is not None}
+            known["captions"] = (
+                [str(c) for c in captions] if isinstance(captions, list) else [str(captions)] if captions else None
+            )
+            rows[name] = {
+                k: v if k in ("source_fps", "captions") else str(v) for k, v in known.items() if v is not None
+            }
     return rows

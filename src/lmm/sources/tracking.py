@@ -70,10 +70,10 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
         return []
     together = _cleaned(np.concatenate(frames))
     begin = np.cumsum([0, *map(len, frames)])
-    visible = (together[:, :, 2] > 0).any(axis=1)
+    visible = np.asarray((together[:, :, 2] > 0).any(axis=1))
     rows = np.flatnonzero(visible)
     at = np.searchsorted(begin, rows, side="right") - 1
-    if (np.diff(at) > 0).all():
+    if bool(np.all(np.diff(at) > 0)):
         return [(at, rows - begin[at])] if len(rows) else []
     spans = [slice(a, b) for a, b in pairwise(begin.tolist())]
     poses = [together[s] for s in spans]

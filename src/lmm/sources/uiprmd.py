@@ -73,18 +73,26 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         skeleton = table("uiprmd_kinect").skeleton
         fps = options.rate(given.path, 30.0)
     else:
-        raise InputError(given.path, f"has {columns} columns; UI-PRMD files have 66 (Kinect) or 117 (Vicon)", "Check the file")
+        raise InputError(
+            given.path, f"has {columns} columns; UI-PRMD files have 66 (Kinect) or 117 (Vicon)", "Check the file"
+        )
     return [make_motion(positions, fps, skeleton, "world", meta=_meta(given.path))]
 
 
 def _kinect(given: Input) -> NDArray[Any]:
     angles_path = _angles_path(given.path)
     if angles_path is None:
-        raise InputError(given.path, "has relative positions, and its angles file is not at hand", "Put it beside, named like this file with 'angles' for 'positions'")
+        raise InputError(
+            given.path,
+            "has relative positions, and its angles file is not at hand",
+            "Put it beside, named like this file with 'angles' for 'positions'",
+        )
     offsets = _table(given, 66).reshape(-1, 22, 3)
     angles = _table(Input(angles_path), 66).reshape(-1, 22, 3)
     if len(angles) != len(offsets):
-        raise InputError(given.path, f"has {len(offsets)} frames, its angles file {len(angles)}", "They must be of one recording")
+        raise InputError(
+            given.path, f"has {len(offsets)} frames, its angles file {len(angles)}", "They must be of one recording"
+        )
     rotations = euler_rotation("zxy", np.deg2rad(angles[..., [2, 0, 1]]))
     return forward_kinematics(table("uiprmd_kinect").skeleton.parents, rotations, offsets, offsets[:, 0])
 
@@ -92,7 +100,11 @@ def _kinect(given: Input) -> NDArray[Any]:
 def _table(given: Input, columns: int) -> NDArray[Any]:
     values = parse_block(given.text(), columns, given.path, separator=",")
     if not len(values) or not np.isfinite(values).all() or np.abs(values).max() > 1e6:
-        raise InputError(given.path, "has no rows, or numbers that are not finite or absurdly large", "The file is damaged: copy it again")
+        raise InputError(
+            given.path,
+            "has no rows, or numbers that are not finite or absurdly large",
+            "The file is damaged: copy it again",
+        )
     return values
 
 

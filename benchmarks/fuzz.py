@@ -32,9 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-from damage import Sample, attempt, damage, samples  # noqa: E402
+from damage import DATA, Sample, attempt, damage, samples  # noqa: E402
 
-DATA = ROOT.parent / "shared" / "data"
 SECONDS = 20
 ADDRESS_SPACE = 3 << 30
 BATCH = 500
@@ -116,15 +115,15 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--format", help="only samples of this format")
+    parser.add_argument("--format", help="only samples of these formats, split by commas")
     parser.add_argument("--only", type=int, help="one run again, in this process")
     parser.add_argument("--keep", type=Path, help="folder for inputs that failed")
     options = parser.parse_args()
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, prefix="lmm-fuzz-") as folder:
-        found = samples(DATA if DATA.is_dir() else None, Path(folder) / "samples")
+        found = samples(DATA, Path(folder) / "samples")
         if options.format:
-            found = [s for s in found if s.format == options.format]
+            found = [s for s in found if s.format in options.format.split(",")]
         fuzz = Fuzz(found, options.seed, Path(folder), options.keep)
         if options.only is not None:
             return _one(fuzz, options.only)

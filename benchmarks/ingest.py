@@ -132,10 +132,13 @@ def cases(data: Path, temporary: Path) -> list[Case]:
         "openpose_body25_json/du_wohn_wo",
         "openpose_coco18_json/motion_sample_1",
     )
-    uiprmd, fps = "uiprmd/*/{}/positions/m0[1-3]*.gz", {"source_fps": 25.0}
+    uiprmd, fps = "uiprmd/*/{}/positions/m01*.gz", {"source_fps": 25.0}
 
     def table(path: Path, skip: int) -> object:
         return numbers(path.read_text().split("\n", skip)[-1])
+
+    def channels(path: Path) -> object:
+        return numbers(path.read_text().partition("Frame Time:")[2].partition("\n")[2])
 
     def amc(path: Path) -> object:
         return [list(map(float, line.split()[1:])) for line in path.read_text().splitlines()[3:]]
@@ -152,7 +155,7 @@ def cases(data: Path, temporary: Path) -> list[Case]:
     return [
         Case("openpose, one person", [data / c for c in clips] + cameras[2:], parse_json, fps, "*.json"),
         Case("openpose, several", cameras[:2], parse_json, fps, "*.json"),
-        Case("bvh", bvh, lambda p: numbers(p.read_text().partition("Frame Time:")[2].partition("\n")[2]), {}, "*", (bvhio_parse, bvhio_positions), bvh[1:3]),
+        Case("bvh", bvh, channels, {}, "*", (bvhio_parse, bvhio_positions), bvh[1:3]),
         Case("amc", sorted(data.glob("cmu_bvh_samples/*.amc")), amc, {"source_fps": 120.0}),
         Case("c3d", marks, words, {"up": "z"}, "*", (c3d, ezc3d), marks_of_c3d),
         Case("trc", sorted(data.rglob("*.trc")), lambda p: table(p, 5), {"up": "y"}),
@@ -204,7 +207,8 @@ def elsewhere(process: subprocess.Popen[str], paths: list[Path]) -> Callable[[],
     """Return the work of a peer in an interpreter of its own, which tells its seconds: the pipe is not counted."""
 
     def run() -> float:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         print(json.dumps([str(p) for p in paths]), file=process.stdin, flush=True)
         return float(process.stdout.readline())
 
@@ -239,37 +243,40 @@ def measure(case: Case, out: Path, count: int, movement: subprocess.Popen[str] |
     }  # fmt: skip
 
 
-def cells(s: Seconds, name: str, files: int, frames: int) -> str:
+def ratio(s: Seconds, above: str, below: str) -> str:
+    return f"{statistics.median(a / b for a, b in zip(s[above], s[below], strict=True)):.2f}"
+
+
+def rates(s: Seconds, name: str, files: int, frames: int) -> tuple[str, str, str]:
     """Median ms (lowest–highest), files/s and frames/s of a work."""
     middle, low, high = statistics.median(s[name]), min(s[name]), max(s[name])
-    return f"{1e3 * middle:.1f} ({1e3 * low:.1f}–{1e3 * high:.1f}) | {files / middle:,.0f} | {frames / middle:,.0f}"
+    return f"{1e3 * middle:.1f} ({1e3 * low:.1f}–{1e3 * high:.1f})", f"{files / middle:,.0f}", f"{frames / middle:,.0f}"
 
 
-def ratio(s: Seconds, above: str, below: str) -> float:
-    return statistics.median(a / b for a, b in zip(s[above], s[below], strict=True))
+def row(*cells: object) -> None:
+    print("|", " | ".join(map(str, cells)), "|")
 
 
 def show(results: list[dict[str, Any]]) -> None:
-    """Print the three tables, in Markdown."""
-    titles = {"read": "read", "ingest 1": "ingest, 1 process", "ingest 2": "ingest, 2 processes"}
-    print(
-        "| format | files | frames | MB | work | ms (range) | files/s | frames/s | x bytes | x parse |\n"
-        + "|---" * 10
-        + "|"
-    )
+    """Print both tables, in Markdown."""
+    row("format", "files", "frames", "MB", "work", "ms (range)", "files/s", "frames/s", "/ bytes", "/ parse")
+    row(*["---"] * 10)
     for r in results:
-        s = r["seconds"]
-        what = f"| {r['format']} | {r['files']} | {r['frames']} | {r['bytes'] / 1e6:.1f}"
-        for name, title in titles.items():
-            floors = f"{ratio(s, name, 'bytes'):.1f} | {ratio(s, name, 'parse'):.2f}"
-            print(f"{what} | {title} | {cells(s, name, r['files'], r['frames'])} | {floors} |")
-    print("\n| format | peer | processes | files | peer: ms (range) | files/s | frames/s | lmm: ms (range) | files/s | frames/s | peer / lmm |\n" + "|---" * 11 + "|")  # fmt: skip
+        s, size = r["seconds"], (r["files"], r["frames"])
+        for work in ("read", "ingest 1", "ingest 2"):
+            floors = (ratio(s, work, "bytes"), ratio(s, work, "parse"))
+            row(r["format"], *size, f"{r['bytes'] / 1e6:.1f}", work, *rates(s, work, *size), *floors)
+    print()
+    of_both = [f"{who} {unit}" for who in ("peer", "lmm") for unit in ("ms (range)", "files/s", "frames/s")]
+    row("format", "peer", "processes", "files", *of_both, "peer / lmm")
+    row(*["---"] * 11)
     for r in results:
         s, size = r["seconds"], (r["peer_files"], r["peer_frames"])
-        for name in (n for n in s if "@" in n and not n.startswith("lmm")):
-            peer, workers = name.split(" @")
-            ours = f"lmm @{workers}"
-            print(f"| {r['format']} | {peer} | {workers} | {size[0]} | {cells(s, name, *size)} | {cells(s, ours, *size)} | {ratio(s, name, ours):.1f} |")  # fmt: skip
+        for work in (w for w in s if "@" in w and not w.startswith("lmm")):
+            peer, processes = work.split(" @")
+            ours = f"lmm @{processes}"
+            measured = (*rates(s, work, *size), *rates(s, ours, *size), ratio(s, work, ours))
+            row(r["format"], peer, processes, size[0], *measured)
 
 
 def machine() -> dict[str, Any]:
@@ -320,8 +327,8 @@ def main() -> None:
     started = rounds({"help": lambda: subprocess.run(command, capture_output=True, check=True)}, 9)
     show(results)
     if not movement:
-        print("\nmovement was not measured: give an interpreter that has it with --movement-python. xarray, with which it opens netCDF, was.")  # fmt: skip
-    print(f"\nlmm --help (whole process): {cells(started, 'help', 1, 0).split(' |')[0]} ms\n")
+        print("\nmovement was not measured: give an interpreter that has it with --movement-python.")
+    print(f"\nlmm --help (whole process): {rates(started, 'help', 1, 0)[0]} ms\n")
     line = json.dumps(
         {"benchmark": "ingest", **about, "rounds": given.rounds, "help_seconds": started["help"], "formats": results}
     )

@@ -32,6 +32,7 @@ from lmm.datasets.synthetic import gait
 from lmm.pipeline.quality import quality
 from lmm.skeletons import table
 
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"  # beside the repository, never in it; need not be there
 Rng = np.random.Generator
 FRAMES = 40  # kept of each sample
 PEOPLE = 4  # cleaned of each input
@@ -58,9 +59,9 @@ class Sample:
     share: float = 1.0
 
 
-def samples(data: Path | None, work: Path) -> list[Sample]:
-    """Write all samples below `work` and return them; without `data` only those that are generated."""
-    return [*_generated(work / "generated"), *(_real(data, work / "real") if data else ())]
+def samples(data: Path, work: Path) -> list[Sample]:
+    """Write all samples below `work` and return them; those that are generated only, if there is no folder `data`."""
+    return [*_generated(work / "generated"), *(_real(data, work / "real") if data.is_dir() else ())]
 
 
 # What reading must come to
@@ -533,7 +534,11 @@ def _real(data: Path, root: Path) -> Iterator[Sample]:
     for path in [*sorted((data / "trc_opensim").glob("*.trc")), *sorted(data.glob("*/*/*.trc"))]:
         lines = path.read_bytes().split(b"\n")
         yield put.one(
-            "trc", path.name, b"\n".join(lines[: 6 + FRAMES]) + b"\n", options={"units": "mm", "up": "y"}, share=0.3
+            "trc",
+            path.name,
+            b"\n".join(lines[:6] + lines[6:][-FRAMES:]) + b"\n",
+            options={"units": "mm", "up": "y"},
+            share=0.3,
         )
     for path in sorted(data.glob("*/csv/*.csv")):
         yield put.one("keypoint-csv", path.name, b"\n".join(path.read_bytes().split(b"\n")[: 1 + FRAMES]) + b"\n")

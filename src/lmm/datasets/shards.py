@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -54,12 +57,18 @@ def _local(function: Callable[[Any], Any], jobs: list[Any], workers: int) -> Ite
 
 
 def _quiet_worker() -> None:
-    """Leave Ctrl-C to the parent, and one thread to each worker."""
-    import signal
-
+    """Leave Ctrl-C to the parent, give each worker one thread, and let no worker outlive a parent that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.1)
+    os._exit(1)
 
 
 def _ray(function: Callable[[Any], Any], jobs: list[Any], workers: int) -> Iterator[Any]:

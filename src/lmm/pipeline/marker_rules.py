@@ -24,6 +24,9 @@ KNEE_OFFSET = 0.050 + MARKER_RADIUS
 ANKLE_OFFSET = 0.036 + MARKER_RADIUS
 ELBOW_OFFSET = 0.035 + MARKER_RADIUS
 SHOULDER_DROP = 0.050 + MARKER_RADIUS  # acromion to humeral head centre, Vicon's shoulder offset of an adult
+# Between the ASIS of adults there are some 24 cm, standard deviation 2. Markers farther apart lie on soft tissue, and
+# the regression for the hips would carry them far down and out (44 cm in UI-PRMD's s05: hips 31 cm apart).
+WIDEST_PELVIS = 0.30
 
 # From the middle of the front head markers, and from the middle of all four, along (forward, right, up), m. From the
 # adult means of head length 19.5 cm, breadth over the tragi 14.4 cm; the band sits about 7 cm above the tragi.
@@ -119,9 +122,10 @@ def hip(markers: Array, parameters: dict[str, float]) -> Array:
 
     Harrington et al., J Biomech 40:595-602 (2007), the regression on pelvic width and depth (their equations for
     adults and children together): 0.24 depth + 9.9 mm behind, 0.33 width + 7.3 mm beside, 0.30 width + 10.9 mm below
-    the middle of the ASIS.
+    the middle of the ASIS. The width is taken as WIDEST_PELVIS at most.
     """
     front, axes, (width, depth) = _pelvis(markers)
+    width = min(width, WIDEST_PELVIS)
     local = np.array([-0.24 * depth - 0.0099, parameters["side"] * (0.33 * width + 0.0073), -0.30 * width - 0.0109])
     return np.asarray(front + np.einsum("i,tij->tj", local, axes))
 

@@ -36,6 +36,8 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
 
 
 def _unpack(header: dict[str, Any], prefix: str, arrays: NpzFile) -> Motion:
+    if not isinstance(header["meta"], dict):
+        raise TypeError("its meta is no object")
     s = header["skeleton"]
     joints, parents = tuple(map(str, s["joints"])), tuple(map(operator.index, s["parents"]))
     if not all(j.isprintable() for j in joints):
@@ -55,7 +57,7 @@ def _unpack(header: dict[str, Any], prefix: str, arrays: NpzFile) -> Motion:
         size=_size(header["size"]),
         start_s=float(header["start_s"]),
         context=None if context is None else _unpack(context, prefix + "context.", arrays),
-        meta=dict(header["meta"]),
+        meta=header["meta"],
         flags=optional("flags"),
         times=optional("times"),
         samples=optional("samples"),

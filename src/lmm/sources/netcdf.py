@@ -3,13 +3,16 @@
 Dimensions may have singular names (movement 0.17 and later) or plural ones. Attributes used: `fps`, `time_unit`
 (seconds or frames). Two dimensions are pixels; three need a unit and a vertical, which `movement` does not state and
 `lmm.exports.netcdf` adds as `lmm_units` and `lmm_up`, with the skeleton and the clock, so that its files return whole.
-Schema: neuroinformatics-unit/movement, "movement datasets". Needs the extra ``interop``.
+Schema: neuroinformatics-unit/movement, "movement datasets". Read with h5py alone: opening by xarray
+takes several times as long. Needs the extra ``interop``.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +55,15 @@ def sniff(given: Input) -> bool:
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     try:
-        import h5netcdf  # noqa: F401
         import h5py
-        import xarray
     except ImportError as e:
-        raise InputError(
-            path, f"needs the Python packages xarray, h5netcdf and h5py ({e})", MISSING_LIBRARIES
-        ) from None
+        raise InputError(path, f"needs the Python package h5py ({e})", MISSING_LIBRARIES) from None
     content = given.data()
     try:
         with h5py.File(io.BytesIO(content), "r") as f:
             _check_sizes(f, content)
-        with xarray.open_dataset(io.BytesIO(content), engine="h5netcdf", decode_times=False) as data:
-            return _people(data, options, path)
+            data = _Data({k: _plain(v) for k, v in f.attrs.items()}, dict(_variables(f)))
+        return _people(data, options, path)
     except (InputError, MotionError):
         raise
     except Exception as e:  # damaged HDF5 raises a dozen kinds of error
@@ -76,10 +75,9 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
 def _check_sizes(file: Any, content: bytes) -> None:
     """Raise ValueError for data that claim more than can be there, before a library allocates it.
 
-    xarray reads coordinates when it opens a file, and HDF5 allocates what the length of a string says: the lengths are
-    the first 4 bytes of each descriptor (HDF5 File Format Specification 3.0, section IV.B, variable-length types).
+    HDF5 allocates what the length of a string says: the lengths are the first 4 bytes of each descriptor (HDF5 File
+    Format Specification 3.0, section IV.B, variable-length types).
     """
-    dict(file.attrs)  # h5netcdf prints a traceback of its own where it cannot read these
     for name, variable in file.items():
         strings = variable.dtype.kind == "O"
         if variable.size > (MAX_JOINTS if strings else MAX_NUMBERS):
@@ -91,36 +89,87 @@ def _check_sizes(file: Any, content: bytes) -> None:
                 raise ValueError(f"{name} has a text longer than the file")
 
 
-def _people(data: Any, options: Options, path: Path) -> list[Motion]:
-    if "position" not in data:
+@dataclass(frozen=True)
+class _Variable:
+    """Values, and the names of their dimensions in the singular."""
+
+    dims: tuple[str, ...]
+    values: NDArray[Any]
+
+    def along(self, order: tuple[str, ...]) -> NDArray[Any]:
+        return self.values.transpose([self.dims.index(d) for d in order])
+
+
+@dataclass(frozen=True)
+class _Data:
+    attrs: dict[str, Any]
+    variables: dict[str, _Variable]
+
+    def names(self, dim: str, size: int) -> list[str]:
+        """The coordinate of a dimension, or 0, 1, 2 ... where the file gives none."""
+        named = self.variables.get(dim)
+        return [str(n) for n in (range(size) if named is None else named.values.tolist())]
+
+
+def _variables(file: Any) -> Iterator[tuple[str, _Variable]]:
+    """Yield the variables of the schema. A netCDF dimension is an HDF5 dimension scale, and a coordinate its own."""
+    for name in ("position", "confidence", "time", "space", "keypoint", "keypoints", "individual", "individuals"):
+        variable = file.get(name)
+        if variable is None or _plain(variable.attrs.get("NAME", "")).startswith("This is a netCDF dimension but not"):
+            continue
+        own = variable.is_scale
+        dims = (name,) if own else tuple(scales[0].name.rpartition("/")[2] for scales in variable.dims)
+        values = variable.asstr()[()] if variable.dtype.kind in "OS" else _unpacked(variable)
+        yield _singular(name), _Variable(tuple(map(_singular, dims)), values)
+
+
+def _unpacked(variable: Any) -> NDArray[Any]:
+    """Return numbers as float64, NaN for the fill value, unpacked (CF conventions 1.11, sections 2.5.1 and 8.1)."""
+    values = np.array(variable[()], np.float64)
+    names = ("_FillValue", "missing_value", "scale_factor", "add_offset")
+    told = {n: _plain(variable.attrs[n]) for n in names if n in variable.attrs}
+    for fill in (told.get("_FillValue"), told.get("missing_value")):
+        if fill is not None and not np.isnan(fill):
+            values[values == fill] = np.nan
+    if "scale_factor" in told or "add_offset" in told:
+        values = values * told.get("scale_factor", 1) + told.get("add_offset", 0)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute as netCDF means it: text as str, an array of one number as the number."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+
+
+def _singular(name: str) -> str:
+    return name[:-1] if name in ("keypoints", "individuals") else name
+
+
+def _people(data: _Data, options: Options, path: Path) -> list[Motion]:
+    if "position" not in data.variables:
         raise InputError(path, "has no variable 'position'", "A file of poses saved by movement is expected")
-    variable = _singular(data["position"])
+    variable = data.variables["position"]
     if set(variable.dims) - {"individual"} != {"time", "space", "keypoint"}:
         raise InputError(
             path,
             f"position has the dimensions {', '.join(map(str, variable.dims))}",
             "Expected time, space, keypoint and individual",
         )
-    sizes = dict(variable.sizes)
-    if (
-        variable.size > MAX_NUMBERS
-        or sizes["time"] > MAX_FRAMES
-        or sizes["keypoint"] > MAX_JOINTS
-        or sizes.get("individual", 1) > MAX_INDIVIDUALS
-    ):
+    sizes = dict(zip(variable.dims, variable.values.shape, strict=True))
+    if sizes["time"] > MAX_FRAMES or sizes["keypoint"] > MAX_JOINTS or sizes.get("individual", 1) > MAX_INDIVIDUALS:
         raise InputError(path, f"claims {sizes}", "Split it into shorter takes")
     order = ("individual", "time", "keypoint", "space") if "individual" in sizes else ("time", "keypoint", "space")
-    names = [str(n) for n in data[_coordinate(data, "keypoint")].values.tolist()]
-    axes = [str(s) for s in data["space"].values.tolist()]
+    names = data.names("keypoint", sizes["keypoint"])
+    axes = data.names("space", sizes["space"])
     if sorted(axes) not in (["x", "y"], ["x", "y", "z"]):
         raise InputError(path, f"has the coordinates {', '.join(axes)}", "Expected x, y or x, y, z")
-    positions = np.asarray(variable.transpose(*order).values, np.float64)[..., [axes.index(a) for a in sorted(axes)]]
+    positions = variable.along(order)[..., [axes.index(a) for a in sorted(axes)]]
     positions = positions.reshape(-1, *positions.shape[-3:])
     positions = np.where(np.isfinite(positions).all(axis=-1, keepdims=True), positions, np.nan)
     confidence, notes = _confidence(data, order[:-1], positions)
-    individuals = (
-        [str(i) for i in data[_coordinate(data, "individual")].values.tolist()] if "individual" in sizes else ["0"]
-    )
+    individuals = data.names("individual", sizes.get("individual", 1))
     fps, times = _clock(data, sizes["time"], options, path)
     skeleton, layout = _skeleton(data, names, path)
     positions, space, how = _in_space(positions, data.attrs, skeleton, layout, options, path)
@@ -143,24 +192,15 @@ def _people(data: Any, options: Options, path: Path) -> list[Motion]:
     ]  # fmt: skip
 
 
-def _singular(variable: Any) -> Any:
-    return variable.rename({p: p[:-1] for p in ("keypoints", "individuals") if p in variable.dims})
-
-
-def _coordinate(data: Any, name: str) -> str:
-    return name if name in data.coords else f"{name}s"
-
-
-def _confidence(data: Any, order: tuple[str, ...], positions: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+def _confidence(data: _Data, order: tuple[str, ...], positions: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Return (people, T, J) in [0, 1]: 1 for each position where the file holds no confidence, or only NaN."""
     finite = np.isfinite(positions).all(axis=-1)
-    stated = data.get("confidence")
+    stated = data.variables.get("confidence")
     if stated is None:
         return finite.astype(np.float32), []
-    stated = _singular(stated)
     if sorted(stated.dims) != sorted(order):
         raise ValueError(f"confidence has the dimensions {', '.join(map(str, stated.dims))}")
-    c = np.asarray(stated.transpose(*order).values, np.float64).reshape(finite.shape)
+    c = stated.along(order).reshape(finite.shape)
     if not np.isfinite(c).any():
         return finite.astype(np.float32), []
     over = int((c > 1).sum())
@@ -169,14 +209,14 @@ def _confidence(data: Any, order: tuple[str, ...], positions: NDArray[Any]) -> t
     ] if over else []
 
 
-def _clock(data: Any, frames: int, options: Options, path: Path) -> tuple[float, NDArray[Any] | None]:
+def _clock(data: _Data, frames: int, options: Options, path: Path) -> tuple[float, NDArray[Any] | None]:
     """Return the rate, and the time stamps where they are uneven."""
     stated = data.attrs.get("fps")
     stated = float(stated) if stated is not None and np.size(stated) == 1 and str(stated) != "None" else None
     stated = stated if stated is not None and 0 < stated < 1e5 else None
-    if data.attrs.get("time_unit") != "seconds" or "time" not in data.coords or options.source_fps is not None:
+    if data.attrs.get("time_unit") != "seconds" or "time" not in data.variables or options.source_fps is not None:
         return options.rate(path, stated), None
-    times = np.asarray(data["time"].values, np.float64)
+    times = data.variables["time"].values
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise InputError(
             path, "has time stamps that do not increase", "Save it again, or give the rate with --source-fps"
@@ -186,7 +226,7 @@ def _clock(data: Any, frames: int, options: Options, path: Path) -> tuple[float,
     return options.rate(path, stated or (float(f"{1 / step:.9g}") if step else None)), None if even else times
 
 
-def _skeleton(data: Any, names: list[str], path: Path) -> tuple[Skeleton, Table]:
+def _skeleton(data: _Data, names: list[str], path: Path) -> tuple[Skeleton, Table]:
     """Return the skeleton that lmm kept in the file, else the table with these joints, or one that knows the names."""
     kept = _told(data, "lmm_skeleton", dict, path)
     if kept and kept.get("table") in table_names():
@@ -219,7 +259,7 @@ def _in_space(
     return turned.reshape(positions.shape) * unit, "world", how
 
 
-def _told(data: Any, name: str, kind: type, path: Path) -> Any:
+def _told(data: _Data, name: str, kind: type, path: Path) -> Any:
     """Return lmm's own attribute, JSON of the type `kind`; an empty one where it is absent."""
     text = data.attrs.get(name)
     value = json.loads(str(text)) if text is not None else kind()

@@ -72,7 +72,13 @@ def test_mutations_of_formats_that_c_libraries_read() -> None:
 
 def test_samples_are_good(found: list[Sample]) -> None:
     """What is damaged here is readable before, but for files that hold no movement, and forecasts."""
-    known = ("a forecast with samples", "is JSON without keypoints", "scattered images", "single images", "single held poses")
+    known = (
+        "a forecast with samples",
+        "is JSON without keypoints",
+        "scattered images",
+        "single images",
+        "single held poses",
+    )
     for sample in found:
         if not sample.library and sample.format != "other":
             told = attempt(sample.folder / sample.path, sample.options)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +62,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         raise InputError(path, f"needs the Python package h5py ({e})", MISSING_LIBRARIES) from None
     content = given.data()
     try:
+        _check_heaps(content)
         with h5py.File(io.BytesIO(content), "r") as f:
             _check_sizes(f, content)
             data = _Data({k: _plain(v) for k, v in f.attrs.items()}, dict(_variables(f)))
@@ -70,6 +73,23 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         raise InputError(
             path, f"is not a readable netCDF file of movement ({type(e).__name__}: {e})", "Save it again"
         ) from None
+
+
+def _check_heaps(content: bytes) -> None:
+    """Raise ValueError for a heap of texts whose objects do not follow one another: HDF5 would walk it for ever.
+
+    A collection is "GCOL", its size, and objects of index and size; index 0 is free space (HDF5 File Format
+    Specification 3.0, section III.E, global heap).
+    """
+    for match in re.finditer(rb"GCOL\x01", content):
+        (size,) = struct.unpack_from("<Q", content, match.start() + 8)
+        at, end = match.start() + 16, min(match.start() + size, len(content))
+        while at + 16 <= end:
+            index, size = struct.unpack_from("<H6xQ", content, at)
+            step = 16 + -(-size // 8) * 8 if index else size
+            if not 16 <= step <= end - at:
+                raise ValueError(f"damaged texts at byte {at}")
+            at += step
 
 
 def _check_sizes(file: Any, content: bytes) -> None:

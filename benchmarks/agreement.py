@@ -152,9 +152,8 @@ def by_lag(v: Take, k: Take) -> tuple[Array, Array]:
     """One constant lag: the highest pooled cross-correlation of the centred angle curves; the overlap only."""
     best: tuple[float, Array, Array] | None = None
     need = MIN_OVERLAP * min(v.seconds, k.seconds)
-    for lag in (
-        np.arange(math.ceil(60 * (need - v.seconds)), 60 * (k.seconds - need)) / 60
-    ):  # Kinect time = Vicon time + lag
+    lags = np.arange(math.ceil(60 * (need - v.seconds)), 60 * (k.seconds - need)) / 60
+    for lag in lags:  # Kinect time = Vicon time + lag
         first, last = max(0.0, -lag), min(v.seconds, k.seconds - lag)
         when = np.linspace(first, last, POINTS)
         a, b = (_centred(at(t.clock, t.angles, w)) for t, w in ((v, when), (k, when + lag)))

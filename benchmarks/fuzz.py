@@ -3,14 +3,15 @@
     python benchmarks/fuzz.py --runs 100000 --seed 0 --workers 2 --keep failures/
     python benchmarks/fuzz.py --seed 0 --only 4711 --keep failures/     one run again, with its traceback
 
-Samples and mutations are those of `tests/damage.py`; run number and seed alone decide what happens. Every run is bounded
-in time (an alarm that also ends a C library) and address space, in a process that is replaced when it dies. Exit code 1
-if any run did not end in a motion or one clear line. Needs nothing, and tries ../shared/data too where it is there.
+Samples and mutations are those of `tests/damage.py`; run number and seed alone decide what happens. Every run is
+bounded in time (an alarm that also ends a C library) and address space, in a process that is replaced when it dies.
+Exit code 1 if any run did not end in a motion or one clear line. Needs no data, and uses ../shared/data where it is.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -58,7 +59,7 @@ class Fuzz:
         self.edges = shares / shares[-1]
 
     def prepare(self, run: int) -> tuple[Sample, str, Path, Path]:
-        """Make the input of a run; return its sample, what was done to it, the path to read, and the folder around it."""
+        """Make the input of a run; return its sample, what was done to it, the path to read, and the folder made."""
         rng = np.random.default_rng([self.seed, run])
         sample = self.samples[int(np.searchsorted(self.edges, rng.random()))]
         folder = self.scratch / f"run-{run}"
@@ -124,6 +125,11 @@ def main() -> int:
         found = samples(DATA, Path(folder) / "samples")
         if options.format:
             found = [s for s in found if s.format in options.format.split(",")]
+        if not found:
+            print("there are no samples of this format here")
+            return 0
+        for sample in found:  # what is imported now need not be in each worker, nor change meanwhile
+            attempt(sample.folder / sample.path, sample.options)
         fuzz = Fuzz(found, options.seed, Path(folder), options.keep)
         if options.only is not None:
             return _one(fuzz, options.only)
@@ -228,10 +234,8 @@ def _where(e: BaseException) -> str:
 
 def _reset_peak() -> None:
     """Forget the peak of resident memory so far (Linux; elsewhere the peak is the process's)."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def _peak_mib() -> float:

@@ -223,5 +223,6 @@ def show(x: dict[str, Any], wrong: dict[str, Any]) -> None:
         mm, px = y["mm"], y["px"]
         print(
             f"read {name}: median {mm['median']:.2f} mm (95 %: {mm['p95']:.2f}), "
-            f"{100 * y['under_10_mm']:.0f} % under 10 mm, {100 * y['used']:.0f} % of points; in the pictures {px['median']:.1f} px (95 %: {px['p95']:.1f})"
+            f"{100 * y['under_10_mm']:.0f} % under 10 mm, {100 * y['used']:.0f} % of points; "
+            f"in the pictures {px['median']:.1f} px (95 %: {px['p95']:.1f})"
         )

@@ -1,7 +1,7 @@
 """Damaged input: small sample files of every format, mutations of them, and what reading one must come to.
 
-Shared by `tests/test_damaged_input.py` and `benchmarks/fuzz.py`. Samples are cut from the real data where it is at hand,
-and made by lmm's own writers or by hand in any case. Everything follows from the seeds.
+Shared by `tests/test_damaged_input.py` and `benchmarks/fuzz.py`. Samples are cut from the real data where it is at
+hand, and made by lmm's own writers or by hand in any case. Everything follows from the seeds.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ Rng = np.random.Generator
 FRAMES = 40  # kept of each sample
 PEOPLE = 4  # cleaned of each input
 TOKENS = (
-    "NaN", "nan", "Inf", "-Infinity", "1e308", "-1e308", "1e39", "1e-320", "1e999", "-1", "0", "", "99999999999", "2147483648", "65535",
-    "-9223372036854775809", "1" * 400, "0x1F", "1_0", "²", "١", "null", "true", "[]", "{}", '"a"', '"\\ud800"', '"\\u001b[2J"', "1e", "#", "{", "}",
+    "NaN", "nan", "Inf", "-Infinity", "1e308", "-1e308", "1e39", "1e-320", "1e999", "-1", "0", "", "99999999999",
+    "2147483648", "65535", "-9223372036854775809", "1" * 400, "0x1F", "1_0", "²", "١", "null", "true", "[]", "{}",
+    '"a"', '"\\ud800"', '"\\u001b[2J"', "1e", "#", "{", "}",
 )  # fmt: skip
 NUMBER = rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 
@@ -301,8 +302,9 @@ def _nest(d: bytes, rng: Rng) -> bytes:
 
 
 ANY: dict[str, Callable[[bytes, Rng], bytes]] = {
-    "flipped bits": _flip_bits, "overwritten": _overwrite, "damaged head": _in_head, "truncated": _truncate, "cut out": _cut_out,
-    "repeated": _repeat, "inserted": _insert, "emptied": lambda d, rng: b"", "noise": lambda d, rng: rng.bytes(int(rng.integers(1, 2000))),
+    "flipped bits": _flip_bits, "overwritten": _overwrite, "damaged head": _in_head, "truncated": _truncate,
+    "cut out": _cut_out, "repeated": _repeat, "inserted": _insert, "emptied": lambda d, rng: b"",
+    "noise": lambda d, rng: rng.bytes(int(rng.integers(1, 2000))),
 }  # fmt: skip
 TEXT: dict[str, Callable[[bytes, Rng], bytes]] = {
     "lines": _lines, "one line": _lines, "number": _number, "a number": _number, "one number": _number, "word": _word,
@@ -360,11 +362,12 @@ def _generated(root: Path) -> Iterator[Sample]:
     yield put.one("arrays", "h36m.npy", _npy(body[:, :17]), options={**lengths, "format": "arrays-h36m17"})
     yield put.one("arrays", "clips.npz", _npz(a=body, b=body[:9]), options=lengths, share=2)
 
-    joints = "UpperLeg_L LowerLeg_L Foot_L Toes_L UpperArm_L LowerArm_L Hand_L UpperLeg_R LowerLeg_R Foot_R Toes_R UpperArm_R LowerArm_R Hand_R".split()
+    side = ("UpperLeg", "LowerLeg", "Foot", "Toes", "UpperArm", "LowerArm", "Hand")
+    joints = [f"{name}_{s}" for s in "LR" for name in side]
     parents = [-1, 0, 1, 2, -1, 4, 5, -1, 7, 8, 9, -1, 11, 12]
     at = [
         walk.skeleton.index[n]
-        for n in "LHip LKnee LAnkle LBigToe LShoulder LElbow LWrist RHip RKnee RAnkle RBigToe RShoulder RElbow RWrist".split()
+        for n in (f"{s}{n}" for s in "LR" for n in ("Hip", "Knee", "Ankle", "BigToe", "Shoulder", "Elbow", "Wrist"))
     ]
     rows = [
         {"clip": c, "frames": FRAMES, "fps": 30, "description": "walks", "content": "walk", "style": "old"}
@@ -403,7 +406,7 @@ def _generated(root: Path) -> Iterator[Sample]:
         return json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": p.ravel().tolist()} for p in people]})
 
     names = [f"a_{t:012d}_keypoints.json" for t in range(12)]
-    two = [frame(p := person(25, t), p + (200, 0, 0)) for t in range(12)]
+    two = [frame(p := person(25, t), p + np.array([200, 0, 0])) for t in range(12)]
     known = {"format": "openpose-body25"}
     yield put("openpose", "o", {f"o/{n}": f for n, f in zip(names, two, strict=True)}, share=3, options=known)
     yield put.one("openpose", names[0], two[0], share=2, options=known)
@@ -436,7 +439,8 @@ def _written(put: _Writer, walk: Motion, rng: Rng) -> Iterator[Sample]:
     for format, suffix, motion, library in (
         ("lmm", ".lmm.npz", walk, False), ("lmm", ".lmm.npz", uneven, False), ("lmm", ".lmm.npz", forecast, False),
         ("bvh", ".bvh", walk, False), ("trc", ".trc", walk, False), ("keypoint-csv", ".csv", walk, False),
-        ("keypoint-csv", ".csv", pixels, False), ("netcdf", ".nc", walk, True), ("netcdf", ".nc", pixels, True), ("c3d", ".c3d", walk, True),
+        ("keypoint-csv", ".csv", pixels, False), ("netcdf", ".nc", walk, True), ("netcdf", ".nc", pixels, True),
+        ("c3d", ".c3d", walk, True),
     ):  # fmt: skip
         with contextlib.suppress(LmmError):  # an extra is not installed, or nothing writes the format
             motion.save(kept / f"walk{suffix}")
@@ -463,7 +467,8 @@ def _text_formats(put: _Writer, rng: Rng) -> Iterator[Sample]:
     ]
     channels = 6 + 3 * 12
     motion = "\n".join(" ".join(f"{v:.4f}" for v in row) for row in rng.normal(0, 5, (FRAMES, channels)))
-    head = "HIERARCHY\nROOT Hips\n{\nOFFSET 0 0 0\nCHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation\n"
+    head = "HIERARCHY\nROOT Hips\n{\nOFFSET 0 0 0\n"
+    head += "CHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation\n"
     yield put.one(
         "bvh",
         "a.bvh",
@@ -476,7 +481,9 @@ def _text_formats(put: _Writer, rng: Rng) -> Iterator[Sample]:
         f"{s}{b}" for s in "lr" for b in ("hipjoint", "femur", "tibia", "foot", "clavicle", "humerus", "radius", "hand")
     ]
     data = "".join(
-        f"begin\nid {i}\nname {b}\ndirection {0.2 if b[0] == 'l' else -0.2} {0.9 if b[1:] == 'clavicle' else -0.9} 0\nlength {3 + i % 4}\naxis 0 0 20 XYZ\ndof rx ry rz\nend\n"
+        f"begin\nid {i}\nname {b}\n"
+        f"direction {0.2 if b[0] == 'l' else -0.2} {0.9 if b[1:] == 'clavicle' else -0.9} 0\n"
+        f"length {3 + i % 4}\naxis 0 0 20 XYZ\ndof rx ry rz\nend\n"
         for i, b in enumerate(bones, start=1)
     )
     chain = "".join(
@@ -484,7 +491,8 @@ def _text_formats(put: _Writer, rng: Rng) -> Iterator[Sample]:
         + "".join(f"{a} {b}\n" for a, b in zip(bones[k : k + 3], bones[k + 1 : k + 4], strict=True))
         for k in (0, 4, 8, 12)
     )
-    asf = f":version 1.10\n:name a\n:units\nmass 1.0\nlength 0.45\nangle deg\n:root\norder TX TY TZ RX RY RZ\naxis XYZ\nposition 0 0 0\norientation 0 0 0\n:bonedata\n{data}:hierarchy\nbegin\n{chain}end\n"
+    asf = ":version 1.10\n:name a\n:units\nmass 1.0\nlength 0.45\nangle deg\n:root\norder TX TY TZ RX RY RZ\naxis XYZ\n"
+    asf += f"position 0 0 0\norientation 0 0 0\n:bonedata\n{data}:hierarchy\nbegin\n{chain}end\n"
     amc = "#!OML:ASF\n:FULLY-SPECIFIED\n:DEGREES\n"
     for t in range(FRAMES):
         amc += f"{t + 1}\nroot 0 17 {t / 10} 0 0 0\n" + "".join(

@@ -1,6 +1,6 @@
 """Different recordings of one movement agree: marker and depth cameras, four videos and their TRC.
 
-The measures are those of `benchmarks/agreement.py`, here on a part of the recordings; docs/validation.md has all of them.
+The measures are those of `benchmarks/agreement.py`, here on a part of the recordings; docs/validation.md has all.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_vicon_and_kinect_agree(agreement: ModuleType, pairs: list[Any]) -> None
     distance = np.mean([d.distance for d in found], axis=0)
     for name in agreement.FITTED:
         assert distance[agreement.J[name]] < 9, name
-    r = {n: np.nanmean([d.correlation[i] for d in found]) for i, n in enumerate(agreement.angle_names())}
+    r = dict(zip(agreement.angle_names(), agreement.mean(np.stack([d.correlation for d in found])), strict=True))
     for name in ("knee flexion R", "knee flexion L", "hip flexion R", "hip flexion L"):
         assert r[name] > 0.85, (name, r[name])
     upright = [d.turn[1, 1] for d in found]
@@ -104,12 +104,8 @@ def test_what_is_not_the_same_repetition_agrees_less(
 def test_the_same_side_moves_and_it_is_the_known_one(agreement: ModuleType, shared_data: Path) -> None:
     checked = 0
     for r in agreement.repetitions(shared_data):
-        if (
-            r.movement in agreement.ONE_SIDED
-            and r.subject in ("s01", "s02", "s07")
-            and r.episode == "e01"
-            and r.correct
-        ):
+        chosen = r.subject in ("s01", "s02", "s07") and r.episode == "e01" and r.correct
+        if chosen and r.movement in agreement.ONE_SIDED:
             for device in ("vicon", "kinect"):
                 moving = agreement.moving_side(
                     agreement.take(r.path(shared_data, device)), agreement.ONE_SIDED[r.movement]

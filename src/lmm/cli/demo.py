@@ -52,11 +52,12 @@ def demo(
     # the last 2 s are hidden from the models, so that the picture shows what really came
     cut = cleaned.num_frames - round(2 * cleaned.fps)
     seen = cleaned.crop(0, cut) if cut >= cleaned.fps else cleaned
+    futures = []
     for model in ("zero-velocity", "constant-velocity"):
-        future = forecast(seen, model, seconds=2.0)
-        written.append(future.save(out / f"forecast-{model}.lmm.npz")[0])
-        written.append(render([future, cleaned], out / f"forecast-{model}.html"))
-    written += [render([future, cleaned], out / f"forecast.{kind}") for kind in ("png", "gif", "mp4")]
+        futures.append(forecast(seen, model, seconds=2.0))
+        written.append(futures[-1].save(out / f"forecast-{model}.lmm.npz")[0])
+    written.append(render([*futures, cleaned], out / "forecast.png"))
+    written += [render([*futures, cleaned], out / f"forecast.{kind}", compare=True) for kind in ("gif", "mp4", "html")]
     written.append(render([cleaned], out / "motion.html"))
     for file in written:
         print(file)

@@ -28,6 +28,7 @@ FRAMES_JUDGED = 1_500  # framing looks at no more frames than this, evenly sprea
 
 RIGHT, LEFT, MIDDLE = range(3)
 SIDE_NAMES = ("right", "left", "middle")
+REACH = 0.8  # of the body's size: how far from its centre a forecast counts when the picture is framed
 
 
 @dataclass(frozen=True)
@@ -273,12 +274,15 @@ def frame(points: Array, upright: bool, azimuth: float = 0.0) -> Camera:
 def body_points(tracks: list[Track], following: bool, ground: float | None = None) -> Array:
     """Return all positions of `tracks`, (N, D), of a spread of frames; `following` takes the way they go out of them.
 
-    With a `ground`, the place below each body is among them, so that a frame around them shows where it stands.
+    With a `ground`, the place below each body is among them, so that a frame around them shows where it stands. A
+    forecast counts no farther from its centre than a body reaches, or one that bursts would shrink all others.
     """
     out = []
-    for s in (s for t in tracks for s in t.segments):
+    for t, s in ((t, s) for t in tracks for s in t.segments):
         way = along_ground(s.centre)[:, None] * following
         draws = [s.motion.positions] if s.samples is None else list(s.samples)
+        if s.forecast:
+            draws = [_within(d, s.centre[:, None], REACH * t.size) for d in draws]
         out += [_few(d - way).reshape(-1, d.shape[-1]) for d in draws]
         if ground is not None:
             feet = _few(along_ground(s.centre) - way[:, 0])
@@ -291,7 +295,7 @@ def _panel(tracks: list[Track]) -> Panel:
     motions = [s.motion for t in tracks for s in t.segments]
     flat = motions[0].num_dims == 2
     upright = motions[0].space != "image"
-    azimuth = 0.0 if flat else facing(motions) + THREE_QUARTER
+    azimuth = 0.0 if flat else facing([t.segments[0].motion for t in tracks]) + THREE_QUARTER
     floor = None if flat else _floor(motions)
     whole = frame(body_points(tracks, following=False, ground=floor), upright, azimuth)
     near = frame(body_points(tracks, following=True, ground=floor), upright, azimuth)
@@ -355,6 +359,13 @@ def _centre(motion: Motion) -> Array:
     half = np.minimum(int(motion.fps / 4), np.minimum(t, t[::-1]))
     total = np.concatenate([np.zeros((1, motion.num_dims)), np.cumsum(full, axis=0)])
     return np.asarray((total[t + half + 1] - total[t - half]) / (2 * half + 1)[:, None])
+
+
+def _within(points: Array, centre: Array, reach: float) -> Array:
+    """Draw `points` (T, J, D) towards `centre` (T, 1, D) until none is farther from it than `reach`."""
+    away = points - centre
+    distance = np.linalg.norm(away, axis=-1, keepdims=True)
+    return np.asarray(centre + away * np.minimum(1, reach / np.maximum(distance, 1e-12)))
 
 
 def _body_size(motion: Motion) -> float:

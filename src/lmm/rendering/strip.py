@@ -45,19 +45,20 @@ def write(scene: Scene, out: Path, width: int | None, common_clock: bool) -> Non
         rows.append(_times(start, end, columns, split, track))
     heights = [_pose_height(c, (width - 2 * EDGE) / len(r)) for c, r in zip(cameras, rows, strict=True)]
     canvas = Canvas(width, round(sum(heights)) + len(rows) * (HEAD + FOOT) + 44, fine=3)
-    top = 10.0
+    top = 10
     for track, camera, times, height in zip(scene.tracks, cameras, rows, heights, strict=True):
-        _row(canvas, top, height, track, camera, times)
-        top += HEAD + height + FOOT
+        row = Canvas(width, round(HEAD + height + FOOT), fine=3)  # of its own: what bursts stays in its row
+        _row(row, 0, height, track, camera, times)
+        canvas.paste(row, 0, top)
+        top += row.height
     legend(canvas, EDGE, canvas.height - 28, scene.tracks, False, width - 2 * EDGE)
     canvas.image.save(out, "PNG")
 
 
 def _camera(track: Track) -> Camera:
-    motions = [s.motion for s in track.segments]
-    flat = motions[0].num_dims == 2
-    azimuth = 0.0 if flat else facing(motions) + np.deg2rad(35)
-    return frame(body_points([track], following=True), motions[0].space != "image", azimuth)
+    first = track.segments[0].motion
+    azimuth = 0.0 if first.num_dims == 2 else facing([first]) + np.deg2rad(35)
+    return frame(body_points([track], following=True), first.space != "image", azimuth)
 
 
 def _columns(camera: Camera, width: int) -> int:

@@ -30,6 +30,7 @@ BY_COUNT = {22: ("smpl22",), 17: ("h36m17", "coco17"), 25: ("body25",)}
 SURE = {(22, 3): "smpl22"}  # (joints, coordinates) of one skeleton only
 SCORED = ("coco17", "body25")
 SCORED_PIXELS = 10.0
+NOTE = "No SMPL or Human3.6M data was at hand: tried on arrays made from other motions"
 
 
 def sniff(given: Input) -> bool:
@@ -49,7 +50,16 @@ def items(given: Input) -> list[str] | None:
     return names if len(names) > 1 else None
 
 
-@source("arrays", "NumPy array of joints", sniff, extensions=(".npy", ".npz"), variants=tuple(VARIANTS), items=items)
+@source(
+    "arrays",
+    "NumPy array of joints",
+    sniff,
+    extensions=(".npy", ".npz"),
+    variants=tuple(VARIANTS),
+    items=items,
+    tried=False,
+    note=NOTE,
+)
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     if given.head[:2] == b"PK":

@@ -47,6 +47,9 @@ class _Video:
     is_flag: bool = False
 
 
+NOTE = "Tried on real annotation and result files; they hold single images, so videos only as made from other motions"
+
+
 def sniff(given: Input) -> bool:
     head = given.head
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
@@ -63,7 +66,7 @@ def items(given: Input) -> list[str] | None:
     return names if len(names) > 1 else None
 
 
-@source("coco", "COCO keypoints of a video", sniff, extensions=(".json",), items=items)
+@source("coco", "COCO keypoints of a video", sniff, extensions=(".json",), items=items, note=NOTE)
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     videos = _open(given)

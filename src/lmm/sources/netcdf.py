@@ -53,7 +53,13 @@ def sniff(given: Input) -> bool:
         return False
 
 
-@source("netcdf", "netCDF of movement", sniff, extensions=(".nc",))
+@source(
+    "netcdf",
+    "netCDF of movement",
+    sniff,
+    extensions=(".nc",),
+    note="Tried on files that movement 0.17 wrote (keypoint, individual); the older plural names by its schema",
+)
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     try:

@@ -278,11 +278,11 @@ def body_points(tracks: list[Track], following: bool, ground: float | None = Non
     forecast counts no farther from its centre than a body reaches, or one that bursts would shrink all others.
     """
     out = []
-    for t, s in ((t, s) for t in tracks for s in t.segments):
+    for track, s in [(t, s) for t in tracks for s in t.segments]:
         way = along_ground(s.centre)[:, None] * following
         draws = [s.motion.positions] if s.samples is None else list(s.samples)
         if s.forecast:
-            draws = [_within(d, s.centre[:, None], REACH * t.size) for d in draws]
+            draws = [_within(d, s.centre[:, None], REACH * track.size) for d in draws]
         out += [_few(d - way).reshape(-1, d.shape[-1]) for d in draws]
         if ground is not None:
             feet = _few(along_ground(s.centre) - way[:, 0])

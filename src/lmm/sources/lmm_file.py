@@ -45,7 +45,7 @@ def _unpack(header: dict[str, Any], prefix: str, arrays: NpzFile) -> Motion:
     skeleton = Skeleton(str(s["name"]), joints, parents, tuple((r, l_) for r, l_ in s["pairs"]), str(s["table"]))
 
     def optional(name: str) -> Any:
-        return arrays[prefix + name] if prefix + name in arrays else None
+        return arrays[prefix + name] if prefix + name in arrays else None  # noqa: SIM401, NpzFile is no dict
 
     context = header["context"]
     return Motion(

@@ -36,7 +36,8 @@ def resample(motion: Motion, fps: float) -> Motion:
     limit = min(MAX_FRAMES, 10_000 + MAX_STRETCH * motion.num_frames)
     if frames > limit:
         raise MotionError(
-            f"{motion.num_frames} frames last {clock[-1] - clock[0]:g} s; {frames} frames at {fps:g} a second are over the limit of {limit}."
+            f"{motion.num_frames} frames last {clock[-1] - clock[0]:g} s; {frames} frames at {fps:g} a second are over "
+            f"the limit of {limit}."
         )
     new = clock[0] + np.arange(frames) / fps
     j, d = motion.positions.shape[1:]

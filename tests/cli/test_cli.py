@@ -25,8 +25,14 @@ def test_info_has_the_fields_of_the_contract(walk: Path, capsys: pytest.CaptureF
     assert run(["info", str(walk), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert {k: told[k] for k in ("format", "skeleton", "people", "fps", "frames", "space", "missing_fraction")} == {
-        "format": "lmm", "skeleton": "body_25", "people": 1, "fps": 60.0, "frames": 240, "space": "world", "missing_fraction": 0.0,
-    }  # fmt: skip
+        "format": "lmm",
+        "skeleton": "body_25",
+        "people": 1,
+        "fps": 60.0,
+        "frames": 240,
+        "space": "world",
+        "missing_fraction": 0.0,
+    }
     assert told["seconds"] == pytest.approx(4.0)
     assert told["motions"][0]["quality"]["warnings"] == []
     assert run(["info", str(walk)]) == 0
@@ -156,7 +162,7 @@ def test_the_installed_command(walk: Path) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; from lmm.cli.main import run; run(['--help']); print(sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys; from lmm.cli.main import run; run(['--help']); print({m.split('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = done.stdout.splitlines()[-1]
     for heavy in ("numpy", "scipy", "pyarrow", "torch", "pydantic", "PIL", "av"):

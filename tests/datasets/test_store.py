@@ -108,7 +108,7 @@ def test_damage_and_unfinished_work_are_told(takes: Path, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="missing"):
         list(Store(out).motions())
     (out / "manifest.json").unlink()
-    with pytest.raises(InputError, match="not finished.*--resume"):
+    with pytest.raises(InputError, match=r"not finished.*--resume"):
         Store(out)
     with pytest.raises(InputError, match="is not a store"):
         Store(takes)

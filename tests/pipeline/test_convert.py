@@ -60,7 +60,7 @@ def fixed_tables() -> list[str]:
 
 @pytest.mark.parametrize("name", fixed_tables())
 def test_known_places_arrive(name: str) -> None:
-    """Each source joint at its own place: copies are exact, neck and mid-hip are midpoints, confidence is the lowest."""
+    """Each source joint at its own place: copies are exact, midpoints are midpoints, confidence is the lowest."""
     skeleton = table(name).skeleton
     rng = np.random.default_rng(0)
     p, c = rng.normal(size=(3, skeleton.num_joints, 3)), rng.uniform(0.2, 1, (3, skeleton.num_joints))

@@ -103,7 +103,7 @@ def test_videos_are_items(tmp_path: Path) -> None:
     a["annotations"] += b["annotations"]
     path = write(tmp_path / "a.json", a)
     assert [(m.meta["item"], m.num_frames) for m in lmm.read_people(path, source_fps=25)] == [("one", 6), ("two", 8)]
-    assert lmm.read(path, source_fps=25, item="two").num_frames == 8
+    assert lmm.read(path, source_fps=25, person="two").num_frames == 8
 
 
 def test_wholebody_by_its_names_only(tmp_path: Path) -> None:

@@ -12,8 +12,15 @@ import lmm
 from lmm.core.errors import InputError
 from lmm.datasets.synthetic import standing
 
-SIDES = (("L", "L"), ("R", "R"))
-PARTS = ("UpperLeg", "Hip"), ("LowerLeg", "Knee"), ("Foot", "Ankle"), ("Toes", "BigToe"), ("UpperArm", "Shoulder"), ("LowerArm", "Elbow"), ("Hand", "Wrist")  # fmt: skip
+PARTS = (
+    ("UpperLeg", "Hip"),
+    ("LowerLeg", "Knee"),
+    ("Foot", "Ankle"),
+    ("Toes", "BigToe"),
+    ("UpperArm", "Shoulder"),
+    ("LowerArm", "Elbow"),
+    ("Hand", "Wrist"),
+)
 
 
 def collection(tmp_path: Path, index: list[dict] | None = None, **skeleton: object) -> Path:
@@ -44,7 +51,7 @@ def test_units_and_end_nodes_without_length(tmp_path: Path) -> None:
 def test_people_are_the_clips(tmp_path: Path) -> None:
     collection(tmp_path)
     assert [m.meta["person"] for m in lmm.read_people(tmp_path)] == ["a", "b"]
-    with pytest.raises(InputError, match="2 clips: a, b.*--person"):
+    with pytest.raises(InputError, match=r"2 clips: a, b.*--person"):
         lmm.read(tmp_path)
 
 

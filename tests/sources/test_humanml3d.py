@@ -86,13 +86,13 @@ def test_folder_is_a_collection(folder: Path) -> None:
 
 def test_items_stay_in_the_folder(folder: Path) -> None:
     with pytest.raises(InputError, match="holds 2 clips"):
-        lmm.read(folder, item="../new_joints/000001")
+        lmm.read_people(folder, item="../new_joints/000001")
 
 
 def test_bad_text_is_named(folder: Path) -> None:
     (folder / "texts/000002.txt").write_text("no marks here\n")
     with pytest.raises(InputError, match="line 1"):
-        lmm.read(folder, item="000002")
+        lmm.read(folder, person="000002")
 
 
 def test_damage(folder: Path, survives_damage: Callable[..., None]) -> None:

@@ -11,13 +11,9 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lmm.core.errors import InputError, LmmError
-
-if TYPE_CHECKING:
-    from lmm.core.motion import Motion
-
 
 T = TypeVar("T")
 
@@ -61,7 +57,7 @@ class Registry(Generic[T]):
         return self._items[name]
 
 
-Writer = Callable[["Motion", Path], list[Path]]
+Writer = Callable[[Any, Path], list[Path]]  # (motion, path) → the files written
 # extension such as ".trc" (the longest that fits a path wins) → writer
 writers: Registry[Writer] = Registry("file extension", "lmm.exports")
 # format name → lmm.sources.reading.Source

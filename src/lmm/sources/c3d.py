@@ -23,19 +23,11 @@ from lmm.core.motion import MAX_FRAMES, MAX_JOINTS, Motion, make_motion
 from lmm.skeletons import best_table
 from lmm.sources.files import Input
 from lmm.sources.labels import POINTS, labelled_skeleton, turn_y_up
-from lmm.sources.reading import UNITS_M, Options, source
+from lmm.sources.reading import Options, source, stated_unit
 
 BLOCK = 512
 MAX_PARAMETERS = 1 << 22  # bytes; the format itself counts to 128 KiB
 MAX_POINTS = 50_000_000  # in all frames: 1.6 GB as float64
-UNIT_NAMES = {
-    "millimeters": "mm",
-    "millimetres": "mm",
-    "centimeters": "cm",
-    "meters": "m",
-    "metres": "m",
-    "inches": "in",
-}
 _OUTPUT = re.compile(r"(angles?|angular\w*|powers?|forces?|moments?|torques?|grf|scalars?)$", re.I)
 _PREFIXED = re.compile(r"([^:]*):(.*)")
 
@@ -83,7 +75,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     data = given.data()
     header = parse_header(data, path)
     keep, labels = _positions(header)
-    unit = options.units or _unit(header, path)
+    unit = options.units or stated_unit(" ".join(header.strings("POINT", "UNITS")), path)
     points = read_points(data, header)[:, keep]
     rate = options.rate(path, header.rate if 0 < header.rate <= 100_000 else None)
     motions = []
@@ -253,15 +245,6 @@ def _positions(header: Header) -> tuple[list[int], list[str]]:
         if label and not label.startswith("*") and label not in outputs and not _OUTPUT.search(label)
     ]
     return keep, [labels[j] for j in keep]
-
-
-def _unit(header: Header, path: Path) -> float:
-    written = " ".join(header.strings("POINT", "UNITS")).strip()
-    name = UNIT_NAMES.get(written.lower(), written.lower())
-    if name not in UNITS_M:
-        problem = f"gives an unknown unit {written!r}" if written else "does not say its unit"
-        raise InputError(path, problem, "Give --units mm, cm, m or in")
-    return UNITS_M[name]
 
 
 def _stated_up(header: Header) -> str | None:

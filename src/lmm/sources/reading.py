@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from lmm.sources.unknown import what_else
 
 MAX_META_DEPTH = 10
 UNITS_M = {"mm": 0.001, "cm": 0.01, "m": 1.0, "in": 0.0254}
+_UNIT_NAMES = {"millimet": "mm", "centimet": "cm", "met": "m", "inch": "in"}
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,10 @@ def read(
     source_fps: float | None = None,
     units: str | None = None,
     up: str | None = None,
-    item: str | None = None,
 ) -> Motion:
     """Read the one motion in `path`, in the file's own skeleton.
 
-    format      a name from ``lmm models``' sister table in docs/formats.md; default: detected from the content
+    format      a name of docs/formats.md; default: detected from the content
     person      which person (or clip of a collection), by the ids that `read_people` gives
     source_fps  the recording's rate, where the file does not say it, or says it wrongly
     units       mm, cm, m or in, or a length such as ``10.4mm``: what one unit of the file is
@@ -110,10 +111,21 @@ def read(
     Raises InputError if the file cannot be used, if it holds several people and `person` is None, or if a rate, unit
     or axis is unknown (the message names the option that settles it).
     """
-    people = _read(path, format, source_fps, units, up, item, person, one=True)
-    if len(people) > 1:
-        raise _several(path, "people", [str(m.meta.get("person")) for m in people])
-    return people[0]
+    with _one_error(path):
+        given = Input(path)
+        chosen, options = _settle(given, format, source_fps, units, up)
+        clips = chosen.items(given)
+        if clips and str(person) in clips:
+            clips, person = [str(person)], None
+        if clips and len(clips) > 1 and person is None:
+            raise _several(path, "clips", clips)
+        people = _read_clips(chosen, given, options, clips)
+    names = [str(m.meta.get("person")) for m in people]
+    if person is not None and str(person) not in names:
+        raise InputError(path, f"has no person {str(person)!r}; it has {', '.join(names[:12])}", "Choose one of these")
+    if person is None and len(people) > 1:
+        raise _several(path, "people", names)
+    return people[0 if person is None else names.index(str(person))]
 
 
 def read_people(
@@ -124,8 +136,14 @@ def read_people(
     up: str | None = None,
     item: str | None = None,
 ) -> list[Motion]:
-    """Read every person (or clip of a collection) in `path`; see `read`. Each has its id in ``meta["person"]``."""
-    return _read(path, format, source_fps, units, up, item, None, one=False)
+    """Read every person (or clip of a collection; only the clip `item`, if given) in `path`; see `read`.
+
+    Each has its id in ``meta["person"]``.
+    """
+    with _one_error(path):
+        given = Input(path)
+        chosen, options = _settle(given, format, source_fps, units, up)
+        return _read_clips(chosen, given, options, chosen.items(given) if item is None else [item])
 
 
 def _several(path: str | Path, what: str, names: list[str]) -> InputError:
@@ -133,52 +151,31 @@ def _several(path: str | Path, what: str, names: list[str]) -> InputError:
     return InputError(path, f"holds {len(names)} {what}: {', '.join(names[:12])}{more}", "Choose one with --person")
 
 
-def _read(
-    path: str | Path,
-    format: str | None,
-    source_fps: float | None,
-    units: str | None,
-    up: str | None,
-    item: str | None,
-    person: str | int | None,
-    one: bool,
-) -> list[Motion]:
+@contextmanager
+def _one_error(path: str | Path) -> Iterator[None]:
+    """Tell of exhausted memory and failing disks as of any other unusable input."""
     try:
-        return _read_all(Input(path), format, source_fps, units, up, item, person, one)
+        yield
     except MemoryError:
         raise InputError(path, "needs more memory than there is", "Split it into shorter takes") from None
     except OSError as e:
         raise InputError(path, f"cannot be read ({e.strerror or e})", "Check its permissions") from None
 
 
-def _read_all(
-    given: Input,
-    format: str | None,
-    source_fps: float | None,
-    units: str | None,
-    up: str | None,
-    item: str | None,
-    person: str | int | None,
-    one: bool,
-) -> list[Motion]:
-    path = given.path
+def _settle(
+    given: Input, format: str | None, source_fps: float | None, units: str | None, up: str | None
+) -> tuple[Source, Options]:
     chosen, variant = (detect(given), "") if format is None else named(format, given)
-    options = Options(_positive(source_fps), unit_length(units), _axis(up), variant)
-    clips = [item] if item is not None else chosen.items(given)
-    if clips and str(person) in clips:
-        clips, person = [str(person)], None
-    if clips and one and len(clips) > 1 and person is None:
-        raise _several(path, "clips", clips)
+    return chosen, Options(_positive(source_fps), unit_length(units), _axis(up), variant)
+
+
+def _read_clips(chosen: Source, given: Input, options: Options, clips: list[str] | None) -> list[Motion]:
     one_take: list[str | None] = [None]
     people = [m for clip in (clips or one_take) for m in _read_one(chosen, given, options, clip)]
-    if person is not None:
-        wanted = [m for m in people if str(m.meta.get("person")) == str(person)]
-        if not wanted:
-            names_ = ", ".join(str(m.meta.get("person")) for m in people[:12])
-            raise InputError(path, f"has no person {str(person)!r}; it has {names_}", "Choose one of these")
-        people = wanted
     if not people:
-        raise InputError(path, "holds nobody: no frame has a person in it", "Check that the pose estimation worked")
+        raise InputError(
+            given.path, "holds nobody: no frame has a person in it", "Check that the pose estimation worked"
+        )
     return people
 
 
@@ -255,6 +252,16 @@ def named(format: str, given: Input) -> tuple[Source, str]:
     except LmmError as e:
         raise InputError(given.path, str(e).rstrip("."), "Choose one of these with --format") from None
     raise AssertionError("unreachable")
+
+
+def stated_unit(written: str, path: Path) -> float:
+    """Return the metres in a unit as files write it (``MM``, ``meters`` ...). Raises InputError that names --units."""
+    name = written.strip().lower()
+    unit = UNITS_M.get(name) or next((UNITS_M[u] for start, u in _UNIT_NAMES.items() if name.startswith(start)), None)
+    if unit is None:
+        problem = f"gives an unknown unit {written!r}" if name else "does not say its unit"
+        raise InputError(path, problem, "Give --units mm, cm, m or in")
+    return unit
 
 
 def unit_length(units: str | None) -> float | None:

@@ -18,16 +18,8 @@ from lmm.core.errors import InputError
 from lmm.core.motion import MAX_FRAMES, MAX_JOINTS, Motion, make_motion
 from lmm.sources.files import Input, is_text
 from lmm.sources.labels import POINTS, labelled_skeleton, turn_y_up
-from lmm.sources.reading import UNITS_M, Options, source
+from lmm.sources.reading import Options, source, stated_unit
 
-UNIT_NAMES = {
-    "millimeters": "mm",
-    "millimetres": "mm",
-    "centimeters": "cm",
-    "meters": "m",
-    "metres": "m",
-    "inches": "in",
-}
 _MISSING = re.compile(r"[-+]?(nan(\(.*\))?|na|n/a|null|none|-|1\.#(qnan|ind|snan)\d*)?", re.I)
 HEADER_LINES = 5
 MAX_CELLS = 50_000_000  # rows may be cut short, so a small file could claim a large table
@@ -41,7 +33,7 @@ def sniff(given: Input) -> bool:
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     header, names, times, points = parse(given.text(), path)
-    unit = options.units or _unit(header.get("units", ""), path)
+    unit = options.units or stated_unit(header.get("units", ""), path)
     skeleton, table = labelled_skeleton("trc", names, (-1,) * len(names), POINTS, path)
     points, how = turn_y_up(points, skeleton.joints, table, options.up, None, path)
     notes: list[str] = []
@@ -114,14 +106,6 @@ def _number(cell: str, line: int, path: Path) -> float:
         raise InputError(
             path, f"line {line}: {cell[:40]!r} is not a number", "The file may be damaged: export it again"
         ) from None
-
-
-def _unit(written: str, path: Path) -> float:
-    name = UNIT_NAMES.get(written.lower(), written.lower())
-    if name not in UNITS_M:
-        problem = f"gives an unknown unit {written!r}" if written else "does not say its unit"
-        raise InputError(path, problem, "Give --units mm, cm, m or in")
-    return UNITS_M[name]
 
 
 def _rate(times: NDArray[Any], written: str, notes: list[str]) -> tuple[float | None, bool]:

@@ -26,7 +26,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "$(VENV) is ready: $(BIN)/lmm --help"
 
 demo: setup
-	@$(BIN)/lmm demo $(INPUT) $(ARGS)
+	@$(BIN)/lmm demo $(if $(INPUT),"$(INPUT)") $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -97,7 +97,7 @@ def attempt(path: Path, options: dict[str, Any]) -> str:
 
 def _row(motion: Motion) -> None:
     cleaned = lmm.clean(motion)
-    row = to_row(cleaned, "id", "path", quality(cleaned))
+    row = to_row(cleaned, "id", "id", "path", quality(cleaned))
     for name in ("labels", "meta", "quality"):
         json.loads(row[name].encode(), parse_constant=_no_constant)
     " ".join([row["subject"], row["licence"], row["split"], *row["captions"], *motion.skeleton.joints]).encode()

@@ -167,3 +167,26 @@ def test_help_imports_nothing_heavy() -> None:
     loaded = done.stdout.splitlines()[-1]
     for heavy in ("numpy", "scipy", "pyarrow", "torch", "pydantic", "PIL", "av"):
         assert f"'{heavy}'" not in loaded
+
+
+def test_what_is_implausible_is_said_wherever_a_file_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    walk = gait(seconds=2.0, fps=30.0)
+    walk.replace(positions=walk.positions * 10).save(tmp_path / "giant.lmm.npz")
+    assert run(["convert", str(tmp_path / "giant.lmm.npz"), str(tmp_path / "a.trc"), "--clean"]) == 0
+    assert "warning: trunk_m is 5.0" in capsys.readouterr().err
+
+
+def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    assert "Commands:" in capsys.readouterr().out
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lmm.cli.main.app", stop)
+    assert run(["doctor"]) == 130
+    assert "--resume" in capsys.readouterr().err

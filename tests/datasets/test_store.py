@@ -117,3 +117,74 @@ def test_damage_and_unfinished_work_are_told(takes: Path, tmp_path: Path) -> Non
 def test_rates(takes: Path, tmp_path: Path) -> None:
     ingest(takes, tmp_path / "fifteen", workers=1, fps=15)
     assert {m.fps for m in Store(tmp_path / "fifteen").motions()} == {15}
+
+
+def test_options_fill_in_and_overrule_nothing(takes: Path, tmp_path: Path) -> None:
+    from lmm.datasets.synthetic import standing
+
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    gait(seconds=2.0, fps=60.0).save(folder / "stated.lmm.npz")
+    standing(1.0, 50.0).save(folder / "unstated.csv")
+    ingest(folder, tmp_path / "store", workers=1, source_fps=25, units="m", up="y")
+    seconds = {m.meta["id"]: m.seconds for m in Store(tmp_path / "store").motions()}
+    assert seconds["mixed/stated"] == pytest.approx(2.0, abs=0.05)
+    assert "mixed/unstated" in seconds
+
+
+def test_splits_given_and_partners_on_one_side(takes: Path, tmp_path: Path) -> None:
+    rows = [
+        {"file_name": f"walk{i}.lmm.npz", "split": s} for i, s in enumerate(("validation", "dev", "test", "train", "x"))
+    ]
+    (takes / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = ingest(takes, tmp_path / "store", workers=1)
+    assert Store(tmp_path / "store").clips()["split"].to_pylist() == ["val", "val", "test", "train"]
+    assert any("'x' is not train" in r["reason"] for r in report.refused)
+    from lmm.sources.cmu import subject_of
+
+    assert subject_of("60_01")["split_group"] == subject_of("61_01.bvh")["split_group"] == "cmu_60"
+
+
+def test_a_take_without_a_named_subject_is_one_subject_with_all_its_cameras(tmp_path: Path) -> None:
+    frame = {"version": 1.3, "people": [{"pose_keypoints_2d": [100.0 + 9 * i for i in range(54)]}]}
+    for camera in ("cam1", "cam2"):
+        (tmp_path / "take" / camera).mkdir(parents=True)
+        for t in range(20):
+            (tmp_path / "take" / camera / f"a_{t:012d}_keypoints.json").write_text(json.dumps(frame))
+    ingest(tmp_path / "take", tmp_path / "store", workers=1, source_fps=30)
+    store = Store(tmp_path / "store")
+    assert store.clips()["subject"].to_pylist() == ["take", "take"]
+    assert store.manifest["subjects_unknown"] == 2
+    assert store.manifest["fps"] == [30.0]
+
+
+def test_an_ingest_killed_before_its_first_shard_can_be_resumed(takes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    ingest(takes, out, workers=1)
+    whole = files_of(out)
+    for left in (["plan.json"], []):  # what each of the first steps leaves behind
+        again = tmp_path / f"again{len(left)}"
+        again.mkdir()
+        (again / ".plan.json.half").write_text("{")
+        for name in left:
+            (again / name).write_bytes((out / name).read_bytes())
+        ingest(takes, again, workers=1, resume=True)
+        assert files_of(again) == whole
+
+
+def test_changed_inputs_are_not_mixed_with_what_was_done(takes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    ingest(takes, out, workers=1)
+    (takes / "metadata.jsonl").write_text('{"file_name": "walk0.lmm.npz", "subject": "other"}')
+    with pytest.raises(InputError, match="other inputs"):
+        ingest(takes, out, workers=1, resume=True)
+
+
+def test_two_ingests_into_one_folder_are_kept_apart(takes: Path, tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    out = tmp_path / "store"
+    ingest(takes, out, workers=1)
+    with (out / "plan.json").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another ingest"):
+            ingest(takes, out, workers=1, resume=True)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
-from lmm.core.motion import Motion, make_motion
+from lmm.core.motion import SYNTHESISED, Motion, make_motion
 from lmm.core.skeleton import Skeleton
 from lmm.pipeline.resample import resample
 
@@ -80,3 +80,13 @@ def test_any_motion_keeps_its_span_and_stays_within_its_values(
     assert not np.isinf(out.positions).any()
     seen = out.positions[np.isfinite(out.positions)]
     assert (np.abs(seen) < 4).all()  # the filter mirrors the ends, which may reach 3
+
+
+def test_synthesised_samples_stay_synthesised_at_the_edge_of_gaps() -> None:
+    rng = np.random.default_rng(3)
+    times = np.cumsum(rng.uniform(0.02, 0.06, 200))
+    p = rng.normal(size=(200, 1, 3))
+    p[rng.random(200) < 0.3] = np.nan
+    m = make_motion(p, 25, POINT, "world", times=times, flags=np.full((200, 1), SYNTHESISED))
+    out = resample(m, 30)
+    assert (out.flags[out.observed] == SYNTHESISED).all()

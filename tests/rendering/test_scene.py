@@ -8,7 +8,7 @@ import pytest
 from lmm.core.errors import MotionError
 from lmm.core.geometry import axis_rotation
 from lmm.core.motion import Motion, make_motion
-from lmm.core.skeleton import Skeleton
+from lmm.core.skeleton import Skeleton, left_right_pairs
 from lmm.rendering.scene import LEFT, MIDDLE, RIGHT, build, facing, frame, sides, title
 from lmm.skeletons import table
 
@@ -102,7 +102,7 @@ def test_sides_from_pairs_or_obvious_names_only() -> None:
         "rfemur",
         "Ribs",
     )
-    found = dict(zip(names, sides(Skeleton("x", names, (-1,) * len(names))), strict=True))
+    found = dict(zip(names, sides(Skeleton("x", names, (-1,) * len(names), left_right_pairs(names))), strict=True))
     assert {n for n, s in found.items() if s == RIGHT} == {"RightLeg", "hand_r", "P:RASI", "rfemur"}
     assert {n for n, s in found.items() if s == LEFT} == {"LeftLeg", "hand_l", "P:LASI", "lfemur"}
     assert sides(BODY_25)[BODY_25.index["RKnee"]] == RIGHT

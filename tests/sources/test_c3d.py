@@ -129,7 +129,7 @@ def test_metadata_of_real_files(shared_data):
     assert {"LFHD", "LHEE", "CentreOfMass"} <= set(trial.skeleton.joints)
     assert not any(j.startswith("*") for j in trial.skeleton.joints)
     lifting = read(folder / "pyomeca/markers_analogs.c3d")
-    assert lifting.meta["subject"] == "Daphnee"
+    assert lifting.meta["subject"] == "pyomeca_Daphnee"
     assert "boite" in lifting.meta["notes"][0]
     assert lifting.skeleton.num_joints == 43
     # the arm that the set does not name is the right one

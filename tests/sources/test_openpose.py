@@ -143,3 +143,18 @@ def test_real_bystander_does_not_break_the_track(shared_data: Path) -> None:
         assert len(people) >= least
         assert max(m.num_frames for m in people) == 100
         assert all(m.skeleton.name == "body_25b" for m in people)
+
+
+def test_clips_that_differ_only_in_punctuation_are_two_and_a_number_twice_is_an_error(tmp_path: Path) -> None:
+    folder(tmp_path, {i: [person("coco_18")] for i in range(3)}, "w_{:012d}_keypoints.json")
+    folder(tmp_path, {i: [person("coco_18")] for i in range(5)}, "w-{:012d}_keypoints.json")
+    with pytest.raises(InputError, match="2 clips"):
+        lmm.read(tmp_path, source_fps=30)
+    with pytest.raises(InputError, match="has no typo"):
+        lmm.read_people(tmp_path, source_fps=30, item="typo")
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    for name in ("a_1.json", "a_01.json"):
+        (twice / name).write_text(frame([person("coco_18")]))
+    with pytest.raises(InputError, match="several files of one frame number"):
+        lmm.read(twice, source_fps=30)

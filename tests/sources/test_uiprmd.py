@@ -77,7 +77,7 @@ def test_angles_alone_and_a_missing_partner_are_told(shared_data: Path, tmp_path
     (tmp_path / "m01_s01_e01_angles.txt").write_text(",".join(["1.5"] * 66) + "\n")
     with pytest.raises(InputError, match="3 frames, its angles file 1"):
         lmm.read(lonely)
-    broken = tmp_path / "b.txt.gz"
+    broken = tmp_path / "m01_s02_e01_positions.txt.gz"
     broken.write_bytes(gzip.compress((",".join(["1"] * 117) + "\n" + ",".join(["1"] * 116)).encode()))
     with pytest.raises(InputError, match="line 2 has 116 numbers"):
         lmm.read(broken)

@@ -16,6 +16,9 @@ def convert(
     to: Annotated[
         str | None, typer.Option("--to", help="Skeleton of the result: body_25. Default: the source's own.")
     ] = None,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="BODY_25, outliers removed, short gaps filled, 30 or 15 FPS.")
+    ] = False,
     fps: Annotated[
         float | None, typer.Option("--fps", help="Frame rate of the result. Default: the source's own.")
     ] = None,
@@ -25,7 +28,7 @@ def convert(
     up: Up = None,
     person: Person = None,
 ) -> None:
-    """Write a motion in another format, on another skeleton, at another rate (nothing is cleaned or filled)."""
+    """Write a motion in another format, on another skeleton, at another rate; with --clean, cleaned first."""
     from lmm.core.errors import LmmError
     from lmm.core.registry import writer_for
 
@@ -35,7 +38,11 @@ def convert(
         raise LmmError(f"--fps {fps:g}: expected a rate between 0 and 1000.")
     writer_for(out)
     motion = read_one(path, format, source_fps, units, up, person)
-    if to is not None:
+    if clean:
+        from lmm.pipeline.clean import clean as run
+
+        motion = run(motion)
+    elif to is not None:
         from lmm.pipeline.convert import to_body25
 
         motion = to_body25(motion)

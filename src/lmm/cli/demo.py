@@ -53,11 +53,12 @@ def demo(
     cut = cleaned.num_frames - round(2 * cleaned.fps)
     seen = cleaned.crop(0, cut) if cut >= cleaned.fps else cleaned
     futures = []
+    came = cleaned.replace(meta={**cleaned.meta, "item": "what really came"})
     for model in ("zero-velocity", "constant-velocity"):
         futures.append(forecast(seen, model, seconds=2.0))
         written.append(futures[-1].save(out / f"forecast-{model}.lmm.npz")[0])
-    written.append(render([*futures, cleaned], out / "forecast.png"))
-    written += [render([*futures, cleaned], out / f"forecast.{kind}", compare=True) for kind in ("gif", "mp4", "html")]
+    written.append(render([*futures, came], out / "forecast.png", compare=True))
+    written += [render([*futures, came], out / f"forecast.{kind}", compare=True) for kind in ("gif", "mp4", "html")]
     written.append(render([cleaned], out / "motion.html"))
     for file in written:
         print(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmm.cli.options import Format, Json, MotionPath, SourceFps, Units, Up, print_json
+from lmm.cli.options import Format, Json, MotionPath, Person, SourceFps, Units, Up, print_json
 from lmm.core.errors import one_line
 
 if TYPE_CHECKING:
@@ -18,10 +18,11 @@ def info(
     source_fps: SourceFps = None,
     units: Units = None,
     up: Up = None,
+    person: Person = None,
     json: Json = False,
 ) -> None:
     """Tell what a file or store is: format, skeleton, people, rate, length, space, quality."""
-    told = _store(path) if (path / "manifest.json").is_file() else _file(path, format, source_fps, units, up)
+    told = _store(path) if (path / "plan.json").is_file() else _file(path, format, source_fps, units, up, person)
     if json:
         print_json(told)
     else:
@@ -29,7 +30,7 @@ def info(
 
 
 def _file(
-    path: Path, format: str | None, source_fps: float | None, units: str | None, up: str | None
+    path: Path, format: str | None, source_fps: float | None, units: str | None, up: str | None, person: str | None
 ) -> dict[str, Any]:
     import lmm
     from lmm.sources.files import Input
@@ -38,7 +39,9 @@ def _file(
     given = Input(path)
     chosen = detect(given) if format is None else named(format, given)[0]
     clips = chosen.items(given)
-    if clips:
+    if person is not None:
+        people, clips = [lmm.read(path, format, person, source_fps, units, up)], None
+    elif clips:
         people = [lmm.read(path, format, clips[0], source_fps, units, up)]
     else:
         people = lmm.read_people(path, format, source_fps, units, up)
@@ -76,6 +79,7 @@ def _motion(motion: Motion) -> dict[str, Any]:
     }
     if motion.samples is not None:
         told["samples"] = len(motion.samples)
+        return told | {"quality": {"warnings": []}}
     try:
         told["quality"] = quality(clean(motion))
     except MotionError as e:
@@ -144,8 +148,9 @@ def _print(told: dict[str, Any]) -> None:
         console.print(
             f"\n[bold]person {escape(motion['person'])}[/bold]: {motion['frames']} frames from {motion['start_s']:g} s"
         )
-        for key, value in {**motion["meta"], **motion["quality"]}.items():
-            if key not in ("warnings", "cleaning") and value not in ([], {}, ""):
+        facts = {k: v for k, v in motion["meta"].items() if k not in ("source", "format")}
+        for key, value in {**facts, "cleaned BODY_25": "", **motion["quality"]}.items():
+            if key not in ("warnings", "cleaning") and (value not in ([], {}, "", None) or key == "cleaned BODY_25"):
                 console.print(f"  {key:19} {escape(value)}")
         for warning in motion["quality"]["warnings"]:
             console.print(f"  [yellow]warning[/yellow]             {escape(warning)}")

@@ -12,6 +12,8 @@ import typer
 from lmm.cli import convert, demo, doctor, forecast, info, ingest, models, render
 from lmm.core.errors import LmmError, one_line
 
+INTERRUPTED = "interrupted; what was finished is kept, and lmm ingest goes on with --resume."
+
 app = typer.Typer(
     name="lmm",
     help="lmm, the Large Movement Model: read, clean, show and forecast human movement.",
@@ -47,12 +49,12 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are one line on stderr."""
     try:
-        result = app(arguments, prog_name="lmm", standalone_mode=False)
+        result = app(arguments or ["--help"], prog_name="lmm", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except LmmError as e:
         return _fail(str(e), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted; what was finished is kept", 130)
+        return _fail(INTERRUPTED, 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; Python would complain at exit
         return 0
@@ -62,8 +64,10 @@ def run(arguments: list[str]) -> int:
         where = f"{e.filename}: " if e.filename else ""
         return _fail(f"{where}{e.strerror or e}. Check the path, its permissions and the free space.", 2)
     except Exception as e:
-        if type(e).__name__ in ("Abort", "Exit"):
-            return getattr(e, "exit_code", 130)
+        if type(e).__name__ == "Exit":
+            return getattr(e, "exit_code", 0)
+        if type(e).__name__ == "Abort":  # what the command line parser makes of Ctrl-C
+            return _fail(INTERRUPTED, 130)
         if hasattr(e, "format_message"):  # a usage error of the command line parser
             return _fail(f"{e.format_message().rstrip('.')}. See lmm --help.", 2)
         raise

@@ -20,7 +20,7 @@ Format = Annotated[
 ]
 SourceFps = Annotated[
     float | None,
-    typer.Option("--source-fps", help="Frame rate of the input, if the file does not say it.", show_default=False),
+    typer.Option("--source-fps", help="Frame rate of the input, if it says none or a wrong one.", show_default=False),
 ]
 Units = Annotated[
     str | None,
@@ -53,7 +53,19 @@ def read_one(
         found: Motion = store.motion(person)
         return found
     motion: Motion = lmm.read(path, format, person, source_fps, units, up)
+    for warning in warnings_of(motion):
+        say(f"warning: {warning}")
     return motion
+
+
+def warnings_of(motion: Motion) -> list[str]:
+    """Return what is implausible about a motion that can be converted to BODY_25: wrong units, axes, rates, sides."""
+    from lmm.pipeline.convert import to_body25
+    from lmm.pipeline.quality import quality
+
+    if not motion.skeleton.table or motion.samples is not None:
+        return []
+    return list(quality(to_body25(motion))["warnings"])
 
 
 def print_json(value: dict[str, Any]) -> None:

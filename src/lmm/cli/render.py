@@ -25,7 +25,10 @@ def render(
     up: Up = None,
     person: Person = None,
 ) -> None:
-    """Draw motions: a strip of poses, an animation, or a page to play with that needs no network."""
+    """Draw motions: a strip of poses, an animation, or a page to play with that needs no network.
+
+    Several motions of one space share one scene, a hue each; --compare puts them side by side.
+    """
     from lmm.pipeline.convert import to_body25
     from lmm.rendering.render import render as draw
 

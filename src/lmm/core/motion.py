@@ -27,7 +27,7 @@ MAX_TIME_S = 1e10  # seconds on the clock either way: float64 still tells frames
 MIN_FPS, MAX_FPS = 1e-3, 100_000.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Motion:
     """One person (or one set of markers), one take, one frame rate. Arrays are read-only.
 
@@ -114,6 +114,13 @@ class Motion:
             object.__setattr__(self, "samples", s)
         object.__setattr__(self, "fps", float(self.fps))
         object.__setattr__(self, "start_s", float(self.start_s))
+
+    def __repr__(self) -> str:
+        drawn = "" if self.samples is None else f", {len(self.samples)} samples"
+        return (
+            f"Motion({self.num_frames} frames of {self.skeleton.name} ({self.skeleton.num_joints} joints) at "
+            f"{self.fps:g} FPS, {self.space}, {self.missing_fraction:.0%} missing{drawn})"
+        )
 
     @property
     def num_frames(self) -> int:

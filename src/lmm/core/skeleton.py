@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -68,3 +69,21 @@ class Skeleton:
             r, l_ = self.index[right], self.index[left]
             swap[r], swap[l_] = l_, r
         return tuple(swap)
+
+
+def left_right_pairs(joints: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the (right, left) names among `joints` that differ in nothing but their side, as in RKnee and LKnee.
+
+    The side stands first or last in the name, after a prefix such as ``subject:``.
+    """
+    known = set(joints)
+    pairs: dict[str, str] = {}
+    for name in joints:
+        head, colon, tail = name.rpartition(":")
+        for right, left in (("Right", "Left"), ("right", "left"), ("RIGHT", "LEFT"), ("R", "L"), ("r", "l")):
+            partners = [left + tail[len(right) :]] if tail.startswith(right) else []
+            partners += [tail[: -len(right)] + left] if tail.endswith(right) else []
+            for partner in (head + colon + p for p in partners):
+                if partner in known and partner not in pairs.values():
+                    pairs.setdefault(name, partner)
+    return tuple(pairs.items())

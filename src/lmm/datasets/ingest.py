@@ -12,22 +12,32 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # not on Windows: there nothing keeps two ingests apart
+    fcntl = None  # type: ignore[assignment]
+
 from lmm import __version__
 from lmm.core.errors import InputError, LmmError
+from lmm.core.motion import Motion
+from lmm.core.writing import write_bytes
 from lmm.datasets.shards import map_shards
 from lmm.datasets.store import SCHEMA_VERSION, Store, to_row, write_part
-from lmm.exports.writing import write_bytes
 from lmm.pipeline.clean import CleaningSettings, clean
 from lmm.pipeline.quality import quality
+from lmm.sources import sidecar
+from lmm.sources.files import Input
 from lmm.sources.finding import Entry, find_inputs
-from lmm.sources.reading import read_people
+from lmm.sources.reading import named, read_people
 
 MAX_SHARD = 64
+WAIT_S = 2  # for the workers of an ingest that was killed to leave
 SHARDS = 16
 
 
@@ -44,7 +54,11 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did. `refused` holds {file, reason}; `ignored` files that nobody takes for movement."""
+    """What an ingest did.
+
+    `files` counts inputs: a folder of frames is one, a clip of a collection is one. `refused` holds {file, reason},
+    `warnings` {clip, warning}; `ignored` are files that nobody takes for movement.
+    """
 
     files: int
     clips: int
@@ -73,7 +87,10 @@ def ingest(
     fps      15 or 30: the store's rate; None: 30 where the source has 30 or more, else 15
     workers  processes (default: all cores) · engine ``local`` or ``ray``
     progress called with (inputs done, inputs in all) as shards end
-    The others as in `lmm.read`. Raises InputError if a source does not exist, or `out` holds something else.
+    source_fps, units, up fill in what an input does not say; what it says wrongly is settled by a list beside it
+    (docs/formats.md). The others as in `lmm.read`.
+
+    Raises InputError if a source does not exist, or `out` holds something else.
     """
     began = time.monotonic()
     paths = [Path(sources)] if isinstance(sources, (str, Path)) else [Path(s) for s in sources]
@@ -85,20 +102,22 @@ def ingest(
     plan = _plan(good, paths, reading, settings)
     jobs = _jobs(good, paths, out, reading, settings)
     finished = _prepare(out, plan, resume)
-    if not finished:
-        done = {j.number for j in jobs if _report_path(out, j.number).is_file()}
-        count = sum(len(j.entries) for j in jobs if j.number in done)
-        if progress:
-            progress(count, len(good))
-        for number in map_shards(
-            write_shard, [j for j in jobs if j.number not in done], workers or os.cpu_count() or 1, engine
-        ):
-            count += len(jobs[number].entries)
+    with _alone(out):
+        if not finished:
+            for folder in ("clips", "work"):
+                (out / folder).mkdir(exist_ok=True)
+            done = {j.number for j in jobs if _report_path(out, j.number).is_file()}
+            todo = [j for j in jobs if j.number not in done]
+            count = len(good) - sum(len(j.entries) for j in todo)
             if progress:
                 progress(count, len(good))
-        refused = [{"file": e.path.as_posix(), "reason": e.error.reason} for e in entries if e.error is not None]
-        _finish(out, jobs, refused, settings)
-    _tidy(out)
+            for number in map_shards(write_shard, todo, workers or os.cpu_count() or 1, engine):
+                count += len(jobs[number].entries)
+                if progress:
+                    progress(count, len(good))
+            refused = [{"file": e.path.as_posix(), "reason": e.error.reason} for e in entries if e.error is not None]
+            _finish(out, jobs, refused, settings)
+        _tidy(out)
     store = Store(out)
     totals = store.manifest
     return IngestReport(
@@ -115,16 +134,18 @@ def ingest(
 def write_shard(job: ShardJob) -> int:
     """Read, clean and write one shard; return its number. Inputs that are refused are listed, never fatal."""
     rows, refused, warnings = [], [], []
+    unknown = 0
     settings = CleaningSettings(**job.settings)
     for path, format, item, clip_id in job.entries:
         file = path if item is None else f"{path}:{item}"
         try:
-            people = read_people(path, format=format, item=item, **job.reading)
+            people = _read(path, format, item, job.reading)
             for i, motion in enumerate(people):
                 cleaned = clean(motion, settings)
                 figures = quality(cleaned)
                 name = clip_id if len(people) == 1 else f"{clip_id}#{motion.meta.get('person', i)}"
-                rows.append(to_row(cleaned, name, file, figures))
+                rows.append(to_row(cleaned, name, _take(path, clip_id), file, figures))
+                unknown += "subject" not in motion.meta
                 warnings += [{"clip": name, "warning": w} for w in figures["warnings"]]
         except LmmError as e:
             refused.append({"file": file, "reason": e.reason if isinstance(e, InputError) else str(e)})
@@ -133,9 +154,26 @@ def write_shard(job: ShardJob) -> int:
     out = Path(job.out)
     name = f"part-{job.number:05d}.parquet"
     part = {"file": name, "sha256": write_part(rows, out / "clips" / name), "clips": len(rows)} if rows else None
-    report = {"part": part, "frames": sum(r["frames"] for r in rows), "refused": refused, "warnings": warnings}
+    report = {
+        "part": part,
+        "frames": sum(r["frames"] for r in rows),
+        "fps": sorted({r["fps"] for r in rows}),
+        "subjects_unknown": unknown,
+        "refused": refused,
+        "warnings": warnings,
+    }
     write_bytes(_report_path(out, job.number), _json(report))
     return job.number
+
+
+def _read(path: str, format: str, item: str | None, reading: dict[str, Any]) -> list[Motion]:
+    """Read one input; the options of the ingest fill in what it does not say, and overrule nothing that it does."""
+    try:
+        return read_people(path, format, item=item)
+    except InputError:
+        if not any(reading.values()):
+            raise
+        return read_people(path, format, item=item, **reading)
 
 
 def _inputs(paths: list[Path], format: str | None) -> tuple[list[Entry], list[Path]]:
@@ -152,11 +190,10 @@ def _plan(
     entries: list[Entry], paths: list[Path], reading: dict[str, Any], settings: CleaningSettings
 ) -> dict[str, Any]:
     """What must not change between an ingest and its resumption: inputs (size and time too), reading and cleaning."""
-    described = []
-    for e in entries:
-        status = e.path.stat()
-        described.append([e.path.as_posix(), e.format, e.item, status.st_size, status.st_mtime_ns])
-    digest = hashlib.sha256(_json(described)).hexdigest()
+    described = [[e.path.as_posix(), e.format, e.item] for e in entries]
+    used = {e.path: named(str(e.format), Input(e.path))[0].companions(e.path) for e in entries}
+    files = {f for path, more in used.items() for f in (path, *more, *(path.parent / n for n in sidecar.NAMES))}
+    digest = hashlib.sha256(_json([described, [_state(f) for f in sorted(files)]])).hexdigest()
     return {
         "lmm_version": __version__,
         "schema_version": SCHEMA_VERSION,
@@ -166,6 +203,15 @@ def _plan(
         "reading": reading,
         "cleaning": settings.model_dump(),
     }
+
+
+def _state(path: Path) -> list[Any]:
+    """Name, size and time of a file, or of all files in a folder."""
+    try:
+        inside = sorted(os.scandir(path), key=lambda f: f.name) if path.is_dir() else []
+        return [path.as_posix(), *([s.st_size, s.st_mtime_ns] for s in (path.stat(), *(f.stat() for f in inside)))]
+    except OSError:
+        return [path.as_posix()]
 
 
 def _jobs(
@@ -196,6 +242,12 @@ def _clip_id(entry: Entry, roots: dict[Path, int]) -> str:
     return "/".join(p for p in (base, relative if relative != "." else "", entry.item or "") if p)
 
 
+def _take(path: str, clip_id: str) -> str:
+    """What stands for the subject where a source names none: the take, with all its people and, where each camera has
+    a folder of frames, all its cameras."""
+    return clip_id.rpartition("/")[0] or clip_id if Path(path).is_dir() else clip_id
+
+
 def _prepare(out: Path, plan: dict[str, Any], resume: bool) -> bool:
     """Make or check the folder; return True if the store is already finished."""
     plan_file, manifest = out / "plan.json", out / "manifest.json"
@@ -217,15 +269,29 @@ def _prepare(out: Path, plan: dict[str, Any], resume: bool) -> bool:
                 "Give the same ones with --resume, or a new folder with --out",
             )
         return manifest.is_file()
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(p for p in out.iterdir() if not p.name.startswith((".plan.json.", ".lock"))):
         raise InputError(out, "is not empty and not a store", "Give a new folder with --out")
     try:
-        (out / "clips").mkdir(parents=True, exist_ok=True)
-        (out / "work").mkdir(exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise InputError(out, f"cannot be made ({e.strerror or e})", "Give a folder that is writable") from None
     write_bytes(plan_file, _json(plan))
     return False
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the store for one ingest; the system lets go of it when the process, and the last of its workers, ends."""
+    with (out / "plan.json").open("rb") as plan:
+        for attempt in range(WAIT_S * 10 if fcntl else 0):
+            try:
+                fcntl.flock(plan, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == WAIT_S * 10 - 1:
+                    raise InputError(out, "is being written by another ingest", "Wait for it, or stop it") from None
+                time.sleep(0.1)
+        yield
 
 
 def _finish(out: Path, jobs: list[ShardJob], refused: list[dict[str, str]], settings: CleaningSettings) -> None:
@@ -237,9 +303,11 @@ def _finish(out: Path, jobs: list[ShardJob], refused: list[dict[str, str]], sett
         "schema_version": SCHEMA_VERSION,
         "lmm_version": __version__,
         "skeleton": "body_25",
+        "fps": sorted({f for r in reports for f in r["fps"]}),
         "cleaning": settings.model_dump(),
         "clips": sum(p["clips"] for p in parts),
         "frames": sum(r["frames"] for r in reports),
+        "subjects_unknown": sum(r["subjects_unknown"] for r in reports),
         "refused": len(failures),
         "warnings": [w for r in reports for w in r["warnings"]],
         "parts": parts,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from lmm.core.errors import InputError
+from lmm.core.errors import InputError, LmmError, one_line
 from lmm.core.motion import Motion
 from lmm.skeletons import table
 
 SCHEMA_VERSION = 1
 SPLITS = (("train", 0.8), ("val", 0.1), ("test", 0.1))
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "validation": "val", "dev": "val", "test": "test"}
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -53,10 +55,19 @@ SCHEMA = pa.schema(
 ARRAYS = ("positions", "confidence", "flags")
 
 
-def to_row(motion: Motion, clip_id: str, path: str, quality: dict[str, Any]) -> dict[str, Any]:
-    """Return the store's row of a clean BODY_25 motion."""
+def to_row(motion: Motion, clip_id: str, take: str, path: str, quality: dict[str, Any]) -> dict[str, Any]:
+    """Return the store's row of a clean BODY_25 motion; without a subject in its meta, `take` stands for one.
+
+    Raises LmmError if the meta gives a split of another name than train, val or test.
+    """
     meta = dict(motion.meta)
-    subject = str(meta.pop("subject", clip_id))
+    subject = str(meta.pop("subject", take))
+    group = str(meta.pop("split_group", subject))
+    given = meta.pop("split", None)
+    if given is not None and str(given) not in SPLIT_NAMES:
+        raise LmmError(
+            f"split {one_line(given, 40)!r} is not train, val or test. Correct it in the list beside the file."
+        )
     width, height = motion.size or (None, None)
     return {
         "id": clip_id,
@@ -66,7 +77,7 @@ def to_row(motion: Motion, clip_id: str, path: str, quality: dict[str, Any]) -> 
         "captions": [str(c) for c in meta.pop("captions", [])],
         "labels": json.dumps(meta.pop("labels", {}), ensure_ascii=False, sort_keys=True),
         "licence": str(meta.pop("licence", "")),
-        "split": str(meta.pop("split", "") or split_of(subject)),
+        "split": split_of(group) if given is None else SPLIT_NAMES[str(given)],
         "fps": motion.fps,
         "frames": motion.num_frames,
         "space": motion.space,
@@ -82,7 +93,11 @@ def to_row(motion: Motion, clip_id: str, path: str, quality: dict[str, Any]) -> 
 
 
 def split_of(subject: str) -> str:
-    """Return train, val or test (80, 10, 10 %) by a hash of the subject: everything of one person is on one side."""
+    """Return train, val or test (80, 10, 10 %) by a hash of the subject.
+
+    Everything of one subject is on one side. Where a source does not say who was recorded, a take counts as a subject,
+    and one person may be on both sides: the manifest counts such clips in ``subjects_unknown``.
+    """
     share = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], "big") / 2**64
     for name, width in SPLITS:
         if share < width:
@@ -93,7 +108,7 @@ def split_of(subject: str) -> str:
 
 def write_part(rows: list[dict[str, Any]], path: Path) -> str:
     """Write rows as one Parquet file at `path` (whole, by renaming) and return its SHA-256."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     columns = [pa.array([row[f.name] for row in rows], f.type) for f in SCHEMA]
     pq.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), temporary, compression="zstd", row_group_size=256)
     checksum = sha256(temporary)
@@ -156,8 +171,8 @@ class Store:
 
     def failures(self) -> list[dict[str, str]]:
         """Return {file, reason} of the inputs that were refused."""
-        lines = (self.path / "failures.jsonl").read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        lines = (self.path / "failures.jsonl").read_text("utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
 
     def verify(self) -> None:
         """Compare every part with its checksum. Raises InputError that names the first damaged part."""

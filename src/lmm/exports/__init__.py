@@ -13,7 +13,7 @@ from typing import TypeVar
 from lmm.core.errors import InputError
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
-from lmm.exports.writing import write_bytes
+from lmm.core.writing import write_bytes
 
 Encode = TypeVar("Encode", bound=Callable[[Motion, Path], bytes])
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
-from lmm.exports.writing import write_bytes
+from lmm.core.writing import write_bytes
 
 VERSION = 1
 

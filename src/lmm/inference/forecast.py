@@ -11,15 +11,17 @@ from lmm.core.errors import MotionError
 from lmm.core.motion import Motion
 from lmm.core.registry import models
 from lmm.models.forecaster import Forecaster
-from lmm.pipeline.clean import CleaningSettings, clean
+from lmm.pipeline.clean import clean
 from lmm.pipeline.features import Layout, decode, encode
+from lmm.pipeline.resample import resample
 
 Array = NDArray[Any]
 MAX_SECONDS, MAX_SAMPLES = 120.0, 1000
+DEFAULT = "constant-velocity"
 
 
 def forecast(
-    motion: Motion, model: str | Forecaster = "zero-velocity", seconds: float = 2.0, samples: int = 1, seed: int = 0
+    motion: Motion, model: str | Forecaster = DEFAULT, seconds: float = 2.0, samples: int = 1, seed: int = 0
 ) -> Motion:
     """Return the forecast of `seconds` after the end of `motion`, at the model's rate, on BODY_25.
 
@@ -37,7 +39,7 @@ def forecast(
     layout: Layout = "xyc" if motion.num_dims == 2 else "xyz"
     network: Forecaster = models.get(model)(layout) if isinstance(model, str) else model
     spec = network.features
-    cleaned = clean(motion, CleaningSettings(fps=spec.fps))
+    cleaned = resample(motion if "cleaning" in motion.meta else clean(motion), spec.fps)
     context = cleaned.crop(max(0, cleaned.num_frames - network.context_frames), cleaned.num_frames)
     horizon = max(1, round(seconds * spec.fps))
     generator = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,20 @@ from lmm.pipeline.features import MIDHIP, NECK, NUM_FEATURES, NUM_JOINTS, Featur
 Array = NDArray[Any]
 
 
-class _Baseline:
-    """A forecast from the last place and velocity of each joint; features are in body lengths, not standardised.
+# (values (B, T, 25, 3), seen (B, T, 25), root slot (B,), which of the 3 are coordinates, horizon) → (B, horizon, 25, 3)
+Continue = Callable[[Array, Array, Array, Array, int], Array]
 
-    Velocities are differences between the last two frames in which a joint was observed, per frame between them. The
-    slot of the root (mid-hip; neck where the mid-hip is never observed) holds displacements, which are velocities.
-    """
+
+class _Baseline:
+    """A forecast by a rule; features are in body lengths, not standardised."""
 
     context_frames = 120
     block_frames = 30
 
-    def __init__(self, name: str, layout: Layout, speed: float) -> None:
+    def __init__(self, name: str, layout: Layout, rule: Continue) -> None:
         self.info = ModelInfo(name, "baseline", "none", 0, "any", "Apache-2.0", "nothing")
         self.features = FeatureSpec(layout=layout)
-        self._speed = speed
+        self._rule = rule
 
     def forecast(
         self, context: Any, valid: Any, observed: Any, horizon_frames: int, samples: int = 1, generator: Any = None
@@ -35,19 +36,10 @@ class _Baseline:
         """See `Forecaster.forecast`; a joint that is never observed is forecast as 0."""
         x = _numpy(context)
         seen = _numpy(observed).astype(bool) & _numpy(valid).astype(bool)[..., None]
-        x = x.reshape(*x.shape[:2], NUM_JOINTS, 3)
-        last, before = _last_two(seen)
-        gap = np.maximum(last - before, 1)[..., None]
-        place = np.where((last >= 0)[..., None], _take(x, last), 0)
-        velocity = np.where((before >= 0)[..., None], (place - _take(x, before)) / gap, 0)
-        root = np.zeros((len(x), NUM_JOINTS, 1), bool)
-        root[np.arange(len(x)), np.where(seen[:, :, MIDHIP].any(axis=1), MIDHIP, NECK)] = True
-        displacement = np.where((before >= 0)[..., None], place / gap, 0)
-        coordinate = np.ones(3, bool) if self.features.layout == "xyz" else np.array([True, True, False])
-        steps = self._speed * np.arange(1, horizon_frames + 1)[:, None, None]
-        local = place[:, None] + steps * np.where(coordinate, velocity, 0)[:, None]
-        path = np.where(coordinate, self._speed * displacement, place)[:, None]
-        future = np.where(root[:, None], path, local).astype(x.dtype)
+        values = x.reshape(*x.shape[:2], NUM_JOINTS, 3)
+        root = np.where(seen[:, :, MIDHIP].any(axis=1), MIDHIP, NECK)
+        coordinate = np.array([True, True, self.features.layout == "xyz"])
+        future = self._rule(values, seen, root, coordinate, horizon_frames).astype(x.dtype)
         out = np.repeat(future.reshape(len(x), 1, horizon_frames, NUM_FEATURES), samples, axis=1)
         return context.new_tensor(out) if hasattr(context, "new_tensor") else out
 
@@ -55,13 +47,54 @@ class _Baseline:
 @models.register("zero-velocity")
 def zero_velocity(layout: Layout) -> _Baseline:
     """Hold the last observed pose, with displacement 0."""
-    return _Baseline("zero-velocity", layout, speed=0.0)
+    return _Baseline("zero-velocity", layout, _hold)
 
 
 @models.register("constant-velocity")
 def constant_velocity(layout: Layout) -> _Baseline:
     """Continue the last velocity of every joint and of the root; confidences are held."""
-    return _Baseline("constant-velocity", layout, speed=1.0)
+    return _Baseline("constant-velocity", layout, _go_on)
+
+
+def _hold(values: Array, seen: Array, root: Array, coordinate: Array, horizon: int) -> Array:
+    last, _ = _last_two(seen)
+    pose = np.where((last >= 0)[..., None], _take(values, last), 0)
+    pose[np.arange(len(pose)), root] *= ~coordinate
+    return np.repeat(pose[:, None], horizon, axis=1)
+
+
+def _go_on(values: Array, seen: Array, root: Array, coordinate: Array, horizon: int) -> Array:
+    """Continue in space, not about the root: a root that was lost for a while is then where the others expect it.
+
+    Velocities are differences between the last two frames in which a joint was observed, per frame between them.
+    """
+    rows = np.arange(len(values))
+    frames = values.shape[1]
+    path = _path(values[rows, :, root], seen[rows, :, root])
+    places = values + path[:, :, None]
+    places[rows, :, root] = path
+    places = np.where(coordinate, places, values)
+    last, before = _last_two(seen)
+    now = np.where((last >= 0)[..., None], _take(places, last), 0)
+    velocity = (now - _take(places, before)) / np.maximum(last - before, 1)[..., None]
+    velocity = np.where((before >= 0)[..., None] & coordinate, velocity, 0)
+    steps = np.arange(1, horizon + 1)[:, None] + np.where(last >= 0, frames - 1 - last, 0)[:, None]
+    future = now[:, None] + steps[..., None] * velocity[:, None]
+    way = np.concatenate([path[:, None, -1], future[rows, :, root]], axis=1)
+    local = np.where(coordinate, future - way[:, 1:, None], future)
+    local[rows, :, root] = np.where(coordinate, np.diff(way, axis=1), future[rows, :, root])
+    return np.where((last >= 0)[:, None, :, None], local, 0)
+
+
+def _path(displacement: Array, seen: Array) -> Array:
+    """Return the root's places (B, T, 3) from its displacements: interpolated where unseen, held at both ends."""
+    total = np.cumsum(np.where(seen[..., None], displacement, 0), axis=1)
+    frames = np.arange(total.shape[1])
+    for row, known in zip(total, seen, strict=True):
+        if known.any():
+            for k in range(3):
+                row[:, k] = np.interp(frames, frames[known], row[known, k])
+    return total
 
 
 def _last_two(seen: Array) -> tuple[Array, Array]:

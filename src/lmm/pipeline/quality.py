@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm.core.motion import FLAG_NAMES, MISSING, Motion
+from lmm.core.motion import FLAG_NAMES, MISSING, REMOVED, Motion
 
 Array = NDArray[Any]
 
@@ -21,8 +21,7 @@ WORLD_LIMITS: dict[str, tuple[float, float, str]] = {
     "speed_p99_mps": (0.0, 15.0, "joints move faster than people do: check --source-fps and --units"),
 }
 UPRIGHT_LIMIT = 0.5
-LEFT_LIMIT = 0.5
-_SIDES = ("Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
+LEFT_LIMIT = 0.6
 
 
 def quality(motion: Motion) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def quality(motion: Motion) -> dict[str, Any]:
     at = motion.skeleton.index
     flags = motion.flags
     figures: dict[str, Any] = {
-        "missing": _round((flags == MISSING).mean() + (flags == 3).mean()),
+        "missing": _round(((flags == MISSING) | (flags == REMOVED)).mean()),
         **{
             name: _round((flags == k).mean())
             for k, name in enumerate(FLAG_NAMES)

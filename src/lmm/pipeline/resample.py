@@ -58,8 +58,13 @@ def resample(motion: Motion, fps: float) -> Motion:
     seen = np.isfinite(positions).all(axis=-1)
     confidence = np.where(seen, _interpolate_confidence(clock, motion.confidence, new), 0)
     flags = motion.flags[nearest]
-    own = np.isin(flags, (MISSING, REMOVED))
-    flags = np.where(seen & own, 0, flags)  # on the edge of a gap the nearest frame may be a missing one
+    gone = seen & np.isin(flags, (MISSING, REMOVED))  # on the edge of a gap the nearest frame may be a missing one
+    for joint in np.flatnonzero(gone.any(axis=0)):
+        known = np.flatnonzero(observed[:, joint])
+        before = np.clip(np.searchsorted(known, nearest[gone[:, joint]]) - 1, 0, None)
+        after = np.minimum(before + 1, len(known) - 1)
+        closer = np.abs(known[after] - nearest[gone[:, joint]]) < np.abs(known[before] - nearest[gone[:, joint]])
+        flags[gone[:, joint], joint] = motion.flags[known[np.where(closer, after, before)], joint]
     return motion.replace(
         positions=positions, confidence=confidence, fps=fps, times=None, start_s=float(clock[0]), flags=flags
     )

@@ -6,7 +6,7 @@ its context and its future, on a clock whose zero is the last frame of the conte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -190,6 +190,11 @@ def build(motions: list[Motion], compare: bool = False) -> Scene:
     if len(motions) > MAX_MOTIONS:
         raise MotionError(f"{len(motions)} motions are too many for one picture; at most {MAX_MOTIONS} are shown.")
     tracks = [_track(m, origin) for m, origin in zip(motions, _origins(motions), strict=True)]
+    names = [t.title for t in tracks]
+    tracks = [
+        replace(t, title=f"{t.title} · {m.meta.get('skeleton', m.skeleton.name)}") if names.count(t.title) > 1 else t
+        for t, m in zip(tracks, motions, strict=True)
+    ]
     spaces = {(m.space, m.num_dims, m.size) for m in motions}
     groups = [tracks] if len(spaces) == 1 and not compare else [[t] for t in tracks]
     rate = max(s.motion.fps for t in tracks for s in t.segments)
@@ -210,9 +215,9 @@ def title(motion: Motion) -> str:
 
 
 def sides(skeleton: Skeleton) -> tuple[int, ...]:
-    """Return RIGHT, LEFT or MIDDLE for each joint: from `skeleton.pairs`, else from names that differ only in side."""
+    """Return RIGHT, LEFT or MIDDLE for each joint, from `skeleton.pairs`."""
     out = [MIDDLE] * skeleton.num_joints
-    for right, left in _pairs(skeleton):
+    for right, left in skeleton.pairs:
         out[skeleton.index[right]], out[skeleton.index[left]] = RIGHT, LEFT
     return tuple(out)
 
@@ -242,7 +247,7 @@ def facing(motions: list[Motion]) -> float:
     """Return the mean heading of 3D motions, radians about +y from +z; 0 where left and right are unknown."""
     total = np.zeros(3)
     for m in motions:
-        for right, left in _pairs(m.skeleton):
+        for right, left in m.skeleton.pairs:
             lateral = _few(m.joint(left) - m.joint(right))
             lateral = lateral[np.isfinite(lateral).all(axis=1)]
             total += np.median(lateral, axis=0) if len(lateral) else 0
@@ -331,19 +336,6 @@ def _origins(motions: list[Motion]) -> list[float]:
             out.append(float(m.context.clock[-1]))
         else:
             out.append(zero[s] if m.samples is None else float(m.clock[0]) - 1 / m.fps)
-    return out
-
-
-def _pairs(skeleton: Skeleton) -> list[tuple[str, str]]:
-    if skeleton.pairs:
-        return list(skeleton.pairs)
-    out = []
-    for name in skeleton.joints:
-        head, colon, tail = name.rpartition(":")
-        for right, left in (("Right", "Left"), ("right", "left"), ("RIGHT", "LEFT"), ("R", "L"), ("r", "l")):
-            partners = [left + tail[len(right) :]] if tail.startswith(right) else []
-            partners += [tail[: -len(right)] + left] if tail.endswith(right) else []
-            out += [(name, head + colon + p) for p in partners if head + colon + p in skeleton.index]
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ def write(scene: Scene, out: Path, width: int | None, common_clock: bool) -> Non
     """Write the strip as PNG, `width` pixels wide. With `common_clock`, all rows show the same times."""
     width = width or WIDTH
     cameras = [_camera(t) for t in scene.tracks]
+    if common_clock and len({t.segments[0].motion.space for t in scene.tracks}) == 1:
+        left, top_, right, bottom = zip(*(c.extent for c in cameras), strict=True)
+        cameras = [replace(c, extent=(min(left), min(top_), max(right), max(bottom))) for c in cameras]  # one scale
     columns = min(_columns(c, width) for c in cameras)
     rows = []
     for track in scene.tracks:

@@ -71,7 +71,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         raise InputError(asf, "does not state its unit of length", "Give --units")
     meta: dict[str, Any] = {"up": how, "unit_m": unit}
     if "lhipjoint" in skeleton.index and unit_m == cmu.ASF_UNIT_M:
-        meta |= {"licence": cmu.LICENCE, **cmu.subject_of(path)}
+        meta |= {"licence": cmu.LICENCE, **cmu.subject_of(path.name)}
     return [make_motion(positions * unit, fps, skeleton, "world", meta=meta)]
 
 

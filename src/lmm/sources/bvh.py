@@ -69,14 +69,15 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     unit = options.units or (known and known.unit_m)
     if not unit:
         raise InputError(path, "does not say its unit", _unit_remedy(positions, skeleton.joints, table))
-    if known and (posed := cmu.t_pose_frames(values[:, 3:6])):
+    posed = cmu.t_pose_frames(values[:, 3:6]) if known else 0
+    if posed:
         positions = positions[posed:]
         notes.append(f"{posed} frame(s) of T-pose before the motion were dropped")
     fps = options.rate(path, fps)
     meta: dict[str, Any] = {"up": how, "unit_m": unit, "notes": notes}
     if known:
-        meta |= {"licence": cmu.LICENCE, **cmu.subject_of(path)}
-    return [make_motion(positions * unit, fps, skeleton, "world", meta=meta)]
+        meta |= {"licence": cmu.LICENCE, **cmu.subject_of(path.name)}
+    return [make_motion(positions * unit, fps, skeleton, "world", start_s=posed / fps, meta=meta)]
 
 
 def parse(text: str, path: Path) -> tuple[list[Node], float, NDArray[Any]]:

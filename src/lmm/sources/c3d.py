@@ -89,7 +89,9 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         turned, how = turn_y_up(points[:, members], skeleton.joints, table, options.up, _stated_up(header), path)
         meta: dict[str, Any] = {"up": how, "unit_m": unit, "notes": notes}
         if subject:
-            meta |= {"subject": subject} | ({"person": subject} if len(people) > 1 else {})
+            meta |= {"subject": f"{path.resolve().parent.name}_{subject}"} | (
+                {"person": subject} if len(people) > 1 else {}
+            )
         start = max(header.first_frame - 1, 0) / rate
         motions.append(make_motion(turned * unit, rate, skeleton, "world", start_s=start, meta=meta))
     return motions

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,13 @@ def t_pose_frames(root_rotations: NDArray[Any]) -> int:
     return int(np.argmax(turned)) if turned.any() else 0
 
 
-def subject_of(path: Path) -> dict[str, str]:
-    """Return subject and trial from a CMU file name such as ``07_01.bvh``."""
-    match = re.match(r"(\d{2,3})_(\d{2})", path.name)
-    return {"subject": f"cmu_{match[1]}", "trial": f"{match[1]}_{match[2]}"} if match else {}
+def subject_of(name: str) -> dict[str, str]:
+    """Return subject, trial and split group from a CMU trial or file name such as ``07_01.bvh``.
+
+    Subjects 60 and 61 dance with each other in the same trials, and share a split group.
+    """
+    match = re.match(r"(\d{2,3})_(\d{2})", name)
+    if not match:
+        return {}
+    group = "60" if match[1] == "61" else match[1]
+    return {"subject": f"cmu_{match[1]}", "trial": f"{match[1]}_{match[2]}", "split_group": f"cmu_{group}"}

@@ -66,7 +66,9 @@ def items(given: Input) -> list[str] | None:
     return names if len(names) > 1 else None
 
 
-@source("coco", "COCO keypoints of a video", sniff, extensions=(".json",), items=items, note=NOTE)
+@source(
+    "coco", "COCO keypoints of a video", sniff, extensions=(".json",), items=items, note=NOTE, settles=("source_fps",)
+)
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     videos = _open(given)
@@ -74,7 +76,8 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         raise InputError(path, f"has no video {item!r}; it has {', '.join(list(videos)[:8])}", "Choose one of these")
     video = videos[item] if item is not None else next(iter(videos.values()))
     numbers, step = _frame_numbers(video, path)
-    fps = options.rate(path, None, "COCO files do not state their frame rate")
+    recording_fps = options.rate(path, None, "COCO files do not state their frame rate")
+    fps = recording_fps / step
     skeleton = table("coco_17").skeleton
     points = [np.array([_scored(p, video.is_flag) for _, p in video.frames[n]]).reshape(-1, JOINTS, 3) for n in numbers]
     detections = [np.zeros((0, JOINTS, 3))] * ((numbers[-1] - numbers[0]) // step + 1)
@@ -96,7 +99,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
                 "image",
                 np.nan_to_num(track[..., 2]),
                 size=size,
-                start_s=first / fps,
+                start_s=(numbers[0] + first * step) / recording_fps,
                 meta=meta,
             )
         )

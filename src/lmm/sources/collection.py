@@ -62,15 +62,15 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     fps = options.rate(given.path, _number(row.get("fps")) or _number(folder.fps))
     meta: dict[str, Any] = {"person": item, "trial": item, "up": how}
     if "subject" in row:
-        meta["subject"] = f"{given.path.name}_{row['subject']}"
+        meta["subject"] = f"{given.path.resolve().name}_{row['subject']}"
     if row.get("description"):
         meta["captions"] = [str(row["description"])]
     meta["labels"] = {k: row[k] for k in ("content", "style", "dataset", "retargeted") if k in row}
     if "style" in row and "content" in row:
         meta["licence"] = BANDAI_LICENCE
-        meta["subject"] = f"{given.path.name}_{row['content']}_{row['style']}"
+        meta["subject"] = f"{given.path.resolve().name}_{row['content']}_{row['style']}"  # the actors are not named
     elif "trial" in row:
-        meta["licence"] = cmu.LICENCE
+        meta |= {"licence": cmu.LICENCE, **cmu.subject_of(item)}
     return [make_motion(metres, fps, skeleton, "world", meta=meta)]
 
 
@@ -84,7 +84,7 @@ class _Collection:
             self.parents = [operator.index(p) for p in skeleton["parents"]]
             self.unit_m, self.fps = skeleton.get("scale_m_per_unit"), skeleton.get("fps")
             axes = str(skeleton.get("axes", "")).lower()
-            lines = decode(given.member("index.jsonl", MAX_INDEX), path / "index.jsonl").splitlines()
+            lines = decode(given.member("index.jsonl", MAX_INDEX), path / "index.jsonl").split("\n")
             rows = [json.loads(line) for line in lines if line.strip()]
             self.rows = {str(r.get("clip", r.get("trial"))): r for r in rows}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:

@@ -61,6 +61,7 @@ def items(given: Input) -> list[str] | None:
     items=items,
     tried=False,
     note="20 frames per second by the data set's specification",
+    settles=("source_fps",),
 )
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path

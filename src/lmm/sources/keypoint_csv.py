@@ -58,7 +58,9 @@ def _openposer(names: list[str], values: np.ndarray, options: Options, path: Pat
     fps = options.rate(path, None, "a table of keypoints does not state its frame rate")
     xyc = values.reshape(-1, points, 3)
     missing = np.isnan(xyc).any(axis=-1) | (xyc[..., :2] == 0).all(axis=-1)
-    return make_motion(xyc[..., :2], fps, table(BY_POINTS[points]).skeleton, "image", np.where(missing, 0, xyc[..., 2]))
+    return make_motion(
+        xyc[..., :2], fps, table(BY_POINTS[points]).skeleton, "image", np.where(missing, 0, np.clip(xyc[..., 2], 0, 1))
+    )
 
 
 def _lmm(names: list[str], values: np.ndarray, options: Options, path: Path) -> Motion:

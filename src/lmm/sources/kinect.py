@@ -40,7 +40,7 @@ def sniff(given: Input) -> bool:
     return re.match(rb"(\xef\xbb\xbf)?Version\s*\d[\d.]*\s*\n\s*\d+,\d+,\d+,\(SpineBase,", given.head[:200]) is not None
 
 
-@source("kinect-v2", "Kinect V2 joint log (IRDS)", sniff, extensions=(".txt",))
+@source("kinect-v2", "Kinect V2 joint log (IRDS)", sniff, extensions=(".txt",), settles=("source_fps",))
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     skeleton = table("kinect_v2").skeleton

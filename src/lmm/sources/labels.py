@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lmm.core.errors import InputError, MotionError, NotMotionError, one_line
 from lmm.core.geometry import y_up_from
-from lmm.core.skeleton import Skeleton
+from lmm.core.skeleton import Skeleton, left_right_pairs
 from lmm.skeletons import Table, best_table
 
 HIERARCHIES = ("mocap", "bandai", "daz", "keypoints")
@@ -38,7 +38,7 @@ def labelled_skeleton(
             "Add them to a table in src/lmm/skeletons/tables; see CONTRIBUTING.md",
         )
     try:
-        return Skeleton(name, tuple(unique), parents, (), table.name), table
+        return Skeleton(name, tuple(unique), parents, left_right_pairs(unique), table.name), table
     except MotionError as e:
         raise InputError(path, f"has no usable skeleton: {e}", "Export it again") from None
 

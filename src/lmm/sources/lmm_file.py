@@ -20,7 +20,7 @@ def sniff(given: Input) -> bool:
     return given.kind == "file" and given.name.endswith(".lmm.npz") and given.head[:2] == b"PK"
 
 
-@source("lmm", "lmm's own file", sniff, extensions=(".lmm.npz",))
+@source("lmm", "lmm's own file", sniff, extensions=(".lmm.npz",), settles=("source_fps",))
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     arrays = NpzFile(given.path)
     header_bytes = arrays["header"].tobytes()
@@ -30,7 +30,8 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         header = json.loads(decode(header_bytes, given.path))
         if header["lmm_motion"] != 1:
             raise ValueError(f"version {header['lmm_motion']} is not known")
-        return [_unpack(header, "", arrays)]
+        motion = _unpack(header, "", arrays)
+        return [motion if options.source_fps is None else motion.replace(fps=options.source_fps, times=None)]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MotionError, RecursionError) as e:
         raise InputError(given.path, f"is not a readable lmm file ({e})", "Write it again") from None
 

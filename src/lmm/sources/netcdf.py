@@ -186,7 +186,7 @@ def _people(data: _Data, options: Options, path: Path) -> list[Motion]:
     positions = np.where(np.isfinite(positions).all(axis=-1, keepdims=True), positions, np.nan)
     confidence, notes = _confidence(data, order[:-1], positions)
     individuals = data.names("individual", sizes.get("individual", 1))
-    fps, times = _clock(data, sizes["time"], options, path)
+    fps, times, start_s = _clock(data, sizes["time"], options, path)
     skeleton, layout = _skeleton(data, names, path)
     positions, space, how = _in_space(positions, data.attrs, skeleton, layout, options, path)
     meta = {
@@ -195,10 +195,7 @@ def _people(data: _Data, options: Options, path: Path) -> list[Motion]:
         **({"notes": notes} if notes else {}),
     }
     size = tuple(int(n) for n in _told(data, "lmm_size", list, path)) or None
-    fields: dict[str, Any] = {
-        "times": times,
-        "start_s": float(data.attrs.get("lmm_start_s", 0 if times is None else times[0])),
-    }
+    fields: dict[str, Any] = {"times": times, "start_s": start_s}
     return [
         make_motion(
             p, fps, skeleton, space, c, meta={"person": name, **meta},
@@ -225,21 +222,25 @@ def _confidence(data: _Data, order: tuple[str, ...], positions: NDArray[Any]) ->
     ] if over else []
 
 
-def _clock(data: _Data, frames: int, options: Options, path: Path) -> tuple[float, NDArray[Any] | None]:
-    """Return the rate, and the time stamps where they are uneven."""
+def _clock(data: _Data, frames: int, options: Options, path: Path) -> tuple[float, NDArray[Any] | None, float]:
+    """Return the rate, the time stamps where they are uneven, and the time of the first frame, seconds."""
     stated = data.attrs.get("fps")
     stated = float(stated) if stated is not None and np.size(stated) == 1 and str(stated) != "None" else None
     stated = stated if stated is not None and 0 < stated < 1e5 else None
-    if data.attrs.get("time_unit") != "seconds" or "time" not in data.variables or options.source_fps is not None:
-        return options.rate(path, stated), None
-    times = data.variables["time"].values
+    times = data.variables["time"].values if "time" in data.variables else None
+    if times is None or data.attrs.get("time_unit") != "seconds" or options.source_fps is not None:
+        return options.rate(path, stated), None, float(data.attrs.get("lmm_start_s", 0))
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise InputError(
             path, "has time stamps that do not increase", "Save it again, or give the rate with --source-fps"
         )
-    step = float(np.median(np.diff(times))) if frames > 1 else None
-    even = step is None or bool((np.abs(np.diff(times) - step) <= UNEVEN * step).all())
-    return options.rate(path, stated or (float(f"{1 / step:.9g}") if step else None)), None if even else times
+    if frames == 1:
+        return options.rate(path, stated), None, float(times[0])
+    step = float(np.median(np.diff(times)))
+    even = bool((np.abs(np.diff(times) - step) <= UNEVEN * step).all())
+    # the stated rate is the exact or nominal one, unless every so many frames were dropped since it was written
+    agrees = stated is not None and (not even or abs(stated * step - 1) <= UNEVEN)
+    return (stated if stated and agrees else float(f"{1 / step:.9g}")), None if even else times, float(times[0])
 
 
 def _skeleton(data: _Data, names: list[str], path: Path) -> tuple[Skeleton, Table]:

@@ -52,6 +52,7 @@ def sniff(given: Input) -> bool:
     extensions=(".skeleton",),
     tried=False,
     note="30 frames per second by the data set's specification",
+    settles=("source_fps",),
 )
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path

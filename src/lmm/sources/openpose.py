@@ -51,6 +51,7 @@ def items(given: Input) -> list[str] | None:
     extensions=(".json",),
     variants=tuple(VARIANTS),
     items=items,
+    settles=("source_fps",),
 )
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
@@ -58,14 +59,18 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         numbers, people = [0], [_people(given.data(), path)]
     else:
         clips = _clips(given)
-        names = clips[item] if item is not None and item in clips else next(iter(clips.values()), [])
-        if not names:
+        if not clips or (item is not None and item not in clips):
             raise InputError(
                 path,
-                "has no frames named like clip_000000000012_keypoints.json",
+                f"has no {item or 'frames'} named like clip_000000000012_keypoints.json",
                 "Give the folder that --write_json wrote",
             )
+        names = next(iter(clips.values())) if item is None else clips[item]
         numbers = [number for number, _ in names]
+        if len(set(numbers)) < len(numbers):
+            raise InputError(
+                path, "has several files of one frame number", "Keep one file a frame, or one clip a folder"
+            )
         people = [_people(given.member(name, MAX_FRAME_BYTES), f"{path}/{name}") for _, name in names]
     points = _array([p for frame in people for p in frame], path)
     skeleton = table(_layout(points, options.variant, path)).skeleton
@@ -111,7 +116,7 @@ def _clips(given: Input) -> dict[str, list[tuple[int, str]]]:
         folder, _, base = name.rpartition("/")
         match = _FRAME.match(base)
         if match and len(match[2]) <= 15 and not base.startswith("._"):
-            clip = match[1].strip("_.- ") or match[1]
+            clip = match[1].removesuffix("_")
             if folder:
                 clip = "/".join((*Path(folder).parts, clip)).strip("/")
             clips.setdefault(clip, []).append((int(match[2]), name))

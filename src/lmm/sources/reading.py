@@ -67,6 +67,7 @@ class Source:
     variants     suffixes of the format name that a user may choose
     items        names of the clips in a collection (None: the input is one take)
     companions   other files that belong to the path and are no inputs of their own
+    settles      which of source_fps, units and up the user may settle; what the format fixes cannot be overruled
     tried        on real data (else written from its specification, and the docs say so)
     """
 
@@ -78,6 +79,7 @@ class Source:
     variants: tuple[str, ...] = ()
     items: Callable[[Input], list[str] | None] = _no_items
     companions: Callable[[Path], list[Path]] = _no_companions
+    settles: tuple[str, ...] = ("source_fps", "units", "up")
     tried: bool = True
     note: str = ""
 
@@ -180,6 +182,8 @@ def _read_clips(chosen: Source, given: Input, options: Options, clips: list[str]
 
 
 def _read_one(chosen: Source, given: Input, options: Options, item: str | None) -> list[Motion]:
+    idle = [k for k in ("source_fps", "units", "up") if getattr(options, k) is not None and k not in chosen.settles]
+    unheeded = [f"--{k.replace('_', '-')} has no effect: the format fixes it" for k in idle]
     known = sidecar.facts(given.path)
     stated = {k: known.pop(k, None) for k in ("source_fps", "units", "up")}
     try:
@@ -205,6 +209,7 @@ def _read_one(chosen: Source, given: Input, options: Options, item: str | None) 
         meta = {"source": given.path.name, "person": str(i), "item": item, **m.meta, **known, "format": chosen.name}
         captions = meta.get("captions") or []
         meta["captions"] = [str(c) for c in captions] if isinstance(captions, list) else [str(captions)]
+        meta["notes"] = [*meta.get("notes", []), *unheeded]
         if not m.observed.any():
             raise InputError(given.path, "has no observed joint at all", "Check that the recording worked")
         out.append(m.replace(meta={k: _plain(v) for k, v in meta.items() if v not in (None, [])}))

@@ -46,7 +46,7 @@ def facts(path: Path) -> dict[str, Any]:
 @lru_cache(maxsize=32)
 def _rows(path: Path, _changed: int) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(Input(path).text().splitlines(), start=1):
+    for number, line in enumerate(Input(path).text().split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lmm.core.errors import InputError
 from lmm.core.geometry import euler_rotation, forward_kinematics, y_up_from
 from lmm.core.motion import Motion, make_motion
-from lmm.core.skeleton import Skeleton
+from lmm.core.skeleton import Skeleton, left_right_pairs
 from lmm.skeletons import table
 from lmm.sources.files import Input, is_text
 from lmm.sources.numbers import parse_block
@@ -49,7 +49,8 @@ def sniff(given: Input) -> bool:
         and is_text(head)
         and re.match(rb"^[-+0-9.eE,\s]+$", head[:2000]) is not None
         and _columns(given) in (66, 117)
-        and "_angles" not in given.name
+        and "_positions" in given.name
+        and _NAME.search(given.path.name) is not None
     )
 
 
@@ -66,7 +67,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         values = _table(given, 117).reshape(-1, 39, 3)
         values[(values == 0).all(axis=-1)] = np.nan
         positions = y_up_from(options.up or "z", values) * (options.units or 0.001)
-        skeleton = Skeleton("uiprmd_vicon", tuple(MARKERS), (-1,) * 39, (), "markers")
+        skeleton = Skeleton("uiprmd_vicon", tuple(MARKERS), (-1,) * 39, left_right_pairs(MARKERS), "markers")
         fps = options.rate(given.path, 100.0)
     elif columns == 66:
         positions = _kinect(given) * (options.units or 0.01)

@@ -60,8 +60,9 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     try:
         _check_heaps(content)
         with h5py.File(io.BytesIO(content), "r") as f:
-            _check_sizes(f, content)
-            data = _Data({k: _plain(v) for k, v in f.attrs.items()}, dict(_variables(f)))
+            found = dict(f.items())
+            _check_sizes(found, content)
+            data = _Data({k: _plain(f.attrs[k]) for k in f.attrs if not k.startswith("_")}, dict(_variables(found)))
         return _people(data, options, path)
     except (InputError, MotionError):
         raise
@@ -88,13 +89,13 @@ def _check_heaps(content: bytes) -> None:
             at += step
 
 
-def _check_sizes(file: Any, content: bytes) -> None:
+def _check_sizes(found: dict[str, Any], content: bytes) -> None:
     """Raise ValueError for data that claim more than can be there, before a library allocates it.
 
     HDF5 allocates what the length of a string says: the lengths are the first 4 bytes of each descriptor (HDF5 File
     Format Specification 3.0, section IV.B, variable-length types).
     """
-    for name, variable in file.items():
+    for name, variable in found.items():
         strings = variable.dtype.kind == "O"
         if variable.size > (MAX_JOINTS if strings else MAX_NUMBERS):
             raise ValueError(f"{name} claims {variable.size} values")
@@ -127,13 +128,15 @@ class _Data:
         return [str(n) for n in (range(size) if named is None else named.values.tolist())]
 
 
-def _variables(file: Any) -> Iterator[tuple[str, _Variable]]:
+def _variables(found: dict[str, Any]) -> Iterator[tuple[str, _Variable]]:
     """Yield the variables of the schema. A netCDF dimension is an HDF5 dimension scale, and a coordinate its own."""
     for name in ("position", "confidence", "time", "space", "keypoint", "keypoints", "individual", "individuals"):
-        variable = file.get(name)
-        if variable is None or _plain(variable.attrs.get("NAME", "")).startswith("This is a netCDF dimension but not"):
+        variable = found.get(name)
+        if variable is None:
             continue
         own = variable.is_scale
+        if own and _plain(variable.attrs.get("NAME", "")).startswith("This is a netCDF dimension but not"):
+            continue
         dims = (name,) if own else tuple(scales[0].name.rpartition("/")[2] for scales in variable.dims)
         values = variable.asstr()[()] if variable.dtype.kind in "OS" else _unpacked(variable)
         yield _singular(name), _Variable(tuple(map(_singular, dims)), values)

@@ -24,7 +24,7 @@ def write(motion: Motion, path: Path) -> list[Path]:
     """Write `motion` to one file; returns it."""
     arrays: dict[str, Any] = {}
     header = _pack(motion, "", arrays)
-    arrays["header"] = np.frombuffer(json.dumps(header, ensure_ascii=False).encode(), np.uint8)
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return [write_bytes(path, buffer.getvalue())]

@@ -212,7 +212,7 @@ def _read_one(chosen: Source, given: Input, options: Options, item: str | None) 
         meta["notes"] = [*meta.get("notes", []), *unheeded]
         if not m.observed.any():
             raise InputError(given.path, "has no observed joint at all", "Check that the recording worked")
-        out.append(m.replace(meta={k: _plain(v) for k, v in meta.items() if v not in (None, [])}))
+        out.append(m.replace(meta=_plain({k: v for k, v in meta.items() if v not in (None, [])})))
     return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmm.core.errors import MotionError
-from lmm.core.motion import Motion
+from lmm.core.motion import RECORDED, SYNTHESISED, Motion
 from lmm.core.registry import models
 from lmm.models.forecaster import Forecaster
 from lmm.pipeline.clean import clean
@@ -27,8 +27,9 @@ def forecast(
 
     The result's `positions` (T, 25, D) are the first of its `samples` (S, T, 25, D), in the space and place of the
     source; `context` is the cleaned motion that was seen, and `start_s` continues its clock. Joints that the context
-    never shows stay missing. Horizons beyond the model's block are rolled out: each block is decoded to motion and the
-    features of the new context are made afresh, for each sample by itself.
+    never shows stay missing, those that it only had by estimation are flagged so. Horizons beyond the model's block are
+    rolled out: each block is decoded to motion and the features of the new context are made afresh, for each sample by
+    itself.
 
     Raises MotionError if the motion cannot be converted or centred, or the numbers are out of range.
     """
@@ -61,13 +62,16 @@ def forecast(
             futures[s].append(block)
             known[s] = _joined(known[s], block, network.context_frames)
     positions = np.stack([np.concatenate([b.positions for b in blocks]) for blocks in futures])
+    # a joint that the context only had by estimation is no better known in the future
+    estimated = (~context.observed | (context.flags == SYNTHESISED)).all(axis=0)
+    flags = np.broadcast_to(np.where(estimated, SYNTHESISED, RECORDED), positions.shape[1:3])
     first = futures[0][0]
     told = {"seconds": horizon / spec.fps, "samples": samples, "seed": seed}
     kept = {k: v for k, v in cleaned.meta.items() if k in ("source", "format", "subject", "trial", "person", "licence")}
     return first.replace(
         positions=positions[0],
         confidence=np.concatenate([b.confidence for b in futures[0]]),
-        flags=None,
+        flags=flags,
         samples=positions,
         context=context,
         meta={**kept, "model": network.info.name, "forecast": told},

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lmm.core.errors import InputError
+from lmm.core.errors import MotionError
 from lmm.rendering.draw import (
     FAN,
     INK,
@@ -39,7 +39,7 @@ HEAD, FOOT, EDGE = 62, 62, 16
 def write(scene: Scene, out: Path, width: int | None) -> None:
     """Write the film in real time, `width` pixels wide, as the extension of `out` says.
 
-    Raises InputError if it would be longer than MAX_GIF_FRAMES at the slowest rate, or MAX_MP4_FRAMES.
+    Raises MotionError if it would be longer than MAX_GIF_FRAMES at the slowest rate, or MAX_MP4_FRAMES.
     """
     kind = out.suffix.lower()
     size = _size(scene, width or WIDTHS[kind][len(scene.panels) > 1])
@@ -47,14 +47,12 @@ def write(scene: Scene, out: Path, width: int | None) -> None:
     if kind == ".gif":
         rates = [r for r in GIF_RATES if seconds * r < MAX_GIF_FRAMES]
         if not rates:
-            raise InputError(
-                out, f"would last {seconds:.0f} s, too long for a GIF", "Name it .mp4 or .html, or crop the motion"
-            )
+            raise MotionError(f"it would last {seconds:.0f} s, too long for a GIF. Name it .mp4 or .html, or crop it.")
         _gif(scene, out, size, next((r for r in rates if r <= scene.rate * 1.001), rates[-1]))
     else:
         rate = min(MP4_RATE, scene.rate)
         if seconds * rate >= MAX_MP4_FRAMES:
-            raise InputError(out, f"would last {seconds / 60:.0f} minutes, too long for a film", "Crop the motion")
+            raise MotionError(f"it would last {seconds / 60:.0f} minutes, too long for a film. Crop the motion.")
         _mp4(scene, out, size, rate)
 
 
@@ -87,9 +85,7 @@ def _mp4(scene: Scene, out: Path, size: tuple[int, int], rate: float) -> None:
     try:
         import av
     except ImportError:
-        raise InputError(
-            out, "needs the package av", "Install it with: pip install 'large-movement-model[video]'"
-        ) from None
+        raise MotionError("it needs the package av: pip install 'large-movement-model[video]'.") from None
     with av.open(str(out), "w", options={"movflags": "faststart"}) as film:
         stream = film.add_stream(
             "libx264", rate=Fraction(rate).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lmm.core.errors import InputError, MotionError
@@ -35,16 +36,20 @@ def render(motions: list[Motion], out: Path, compare: bool = False, width: int |
         raise InputError(out, f"cannot be {width} pixels wide", f"Choose a width from {MIN_WIDTH} to {MAX_WIDTH}")
     if not out.parent.is_dir():
         raise InputError(out, "is in a folder that does not exist", f"Make the folder {out.parent} first")
+    half = out.with_name(f".{out.stem}.{os.getpid()}{kind}")  # becomes `out` when it is whole
     try:
         scene = build(list(motions), compare)
         if kind == ".png":
-            strip.write(scene, out, width, compare)
+            strip.write(scene, half, width, compare)
         elif kind == ".html":
-            html.write(scene, out)
+            html.write(scene, half)
         else:
-            animation.write(scene, out, width)
+            animation.write(scene, half, width)
+        half.replace(out)
     except MotionError as e:
         raise InputError(out, f"cannot be made: {e}") from None
     except OSError as e:
         raise InputError(out, f"cannot be written ({e.strerror or e})", "Choose another place") from None
+    finally:
+        half.unlink(missing_ok=True)
     return out

@@ -100,10 +100,11 @@ def table(name: str) -> Table:
     return _parse(name, tomllib.loads(file.read_text("utf-8")))
 
 
-def table_names() -> list[str]:
+@cache
+def table_names() -> tuple[str, ...]:
     """Return the names of all tables, sorted."""
     folder = resources.files(__name__) / "tables"
-    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml"))
+    return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
 def best_table(labels: Iterable[str], candidates: Iterable[str], at_least: int = 4) -> Table | None:

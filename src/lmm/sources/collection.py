@@ -57,7 +57,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     unit = options.units or folder.unit_m
     if unit is None:
         raise InputError(given.path, "skeleton.json states no scale_m_per_unit", "Give --units")
-    metres = positions[:, keep].astype(np.float64) * unit
+    metres = positions[:, keep] * unit
     metres, how = turn_y_up(metres, skeleton.joints, table, options.up, folder.stated_up, given.path)
     fps = options.rate(given.path, _number(row.get("fps")) or _number(folder.fps))
     meta: dict[str, Any] = {"person": item, "trial": item, "up": how}
@@ -124,7 +124,8 @@ class _Collection:
             raise InputError(
                 self.path, f"array {item!r} has {len(p)} frames, index.jsonl says {stated}", "Correct the index"
             )
-        return p
+        with np.errstate(all="ignore"):  # what is no number is told by Motion
+            return p.astype(np.float64)
 
     def joints_with_length(self, positions: NDArray[Any]) -> list[int]:
         """Leaf joints that always lie on their parent (end nodes without length) carry no place of their own."""
@@ -139,7 +140,7 @@ class _Collection:
         """Judge the vertical once for the whole collection, on its first clip."""
         first = self.positions(next(iter(self.rows)))
         skeleton, table = labelled_skeleton("collection", self.joints, tuple(self.parents), HIERARCHIES, self.path)
-        _, how = turn_y_up(first.astype(float), skeleton.joints, table, None, None, self.path)
+        _, how = turn_y_up(first, skeleton.joints, table, None, None, self.path)
         return how.split(" ", 1)[0]
 
 

@@ -122,6 +122,7 @@ def test_an_unknown_unit_is_an_error_that_shows_what_each_would_mean(tmp_path: P
         (("0 90.0 0", "0 nan 0"), "not finite"),
         (("0 90.0 0", "0 90.0 0 7"), "numbers"),
         (("JOINT LeftUpLeg", "JOINT"), "no name"),
+        (("OFFSET 0 0 0", "OFFSET 0 0 0\nJOINT Inner\n{\nOFFSET 1 1 1\n}"), "inside an End Site"),
         (("ROOT Hips\n{", "ROOT Hips\n"), "line"),
     ],
 )

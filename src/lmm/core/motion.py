@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,6 +164,10 @@ class Motion:
 
     def replace(self, **changes: Any) -> Motion:
         """Return a copy with some fields changed."""
+        if changes.keys() == {"meta"}:  # nothing to check, and the arrays are read-only: they can be shared
+            same = copy.copy(self)
+            object.__setattr__(same, "meta", changes["meta"])
+            return same
         return dataclasses.replace(self, **changes)
 
     def crop(self, start: int, stop: int) -> Motion:

@@ -172,6 +172,8 @@ def _hierarchy(text: str, path: Path) -> list[Node]:
             if (head == "ROOT") != (not nodes) or (end and not stack):
                 raise fail(number, "one ROOT was expected, and all else inside it")
             parent = stack[-1] if stack else -1
+            if parent >= 0 and nodes[parent].end_site:
+                raise fail(number, "nothing can stand inside an End Site")
             name = f"{nodes[parent].name}_End" if end else " ".join(words[1:])
             if not name:
                 raise fail(number, "a joint has no name")

@@ -9,6 +9,7 @@ Format: OpenPose documentation, "Output", JSON versions 1.1 to 1.3.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lmm.sources.tracking import link
 
 _FRAME = re.compile(r"^(.*?)(\d+)(?:_keypoints)?\.json$", re.I)
 MAX_PEOPLE = 200
+TELLING = 40  # people, spread over the recording, from whose geometry the layout is told
 MIN_TRACK_S = 0.25  # detections that last no longer are ghosts, unless there is nothing else
 MAX_FRAME_BYTES = 1 << 24  # of one frame's JSON: far more than 200 people with hands and face take
 BY_LENGTH = {75: "body_25", 54: "coco_18", 51: "coco_17"}
@@ -110,9 +112,14 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
 
 
 def _clips(given: Input) -> dict[str, list[tuple[int, str]]]:
+    return _clips_of(tuple(given.names))
+
+
+@lru_cache(maxsize=8)
+def _clips_of(names: tuple[str, ...]) -> dict[str, list[tuple[int, str]]]:
     """Clip name → (frame number, file name), ordered by number."""
     clips: dict[str, list[tuple[int, str]]] = {}
-    for name in given.names:
+    for name in names:
         folder, _, base = name.rpartition("/")
         match = _FRAME.match(base)
         if match and len(match[2]) <= 15 and not base.startswith("._"):
@@ -188,7 +195,7 @@ def _layout(points: NDArray[Any], variant: str, path: Path) -> str:
                 path, f"has {joints * 3} numbers a person, which is not {variant}", "Leave out the variant in --format"
             )
     else:
-        layout = BY_LENGTH[joints * 3] if joints != 25 else _body25_or_25b(points)
+        layout = BY_LENGTH[joints * 3] if joints != 25 else _body25_or_25b(points[:: 1 + len(points) // TELLING])
         if not layout:
             raise InputError(
                 path,

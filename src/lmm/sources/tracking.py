@@ -22,6 +22,9 @@ GATE = 0.25  # the farthest match from one frame to the next, in body sizes ...
 GATE_PER_S = 1.5  # ... and how much farther for each second that a person was unseen
 UNLIKE = 0.1  # cost, in body sizes, of a pair that has no joint in common; decides between near rivals only
 VELOCITY_MEMORY_S = 0.15
+MOST_AT_ONCE = 8  # people up to whom steps are looked through for all frames at once
+CHUNK = 2048  # frames at a time
+FAR = 1e9
 
 
 @dataclass
@@ -53,6 +56,28 @@ class _Track:
         self.frames.append(frame)
         self.detections.append(detection)
 
+    def follow(self, detections: list[int], poses: Array, sizes: Array, fps: float) -> None:
+        """Add `poses` (N, J, 3) of the N frames that follow, all at once; as `add` but for joints out of sight."""
+        count = len(poses)
+        chain = np.concatenate([self.pose[None], poses])
+        weight = np.minimum(chain[1:, :, 2], chain[:-1, :, 2])
+        total = weight.sum(axis=1)
+        moved = np.einsum("nj,njc->nc", weight, np.diff(chain[..., :2], axis=0)) / np.maximum(total, 1e-12)[:, None]
+        x, y = self.velocity.tolist()
+        for k, (dx, dy) in enumerate(moved.tolist()):
+            new = min(1.0, max(1 / (len(self.frames) + k), 1 / (VELOCITY_MEMORY_S * fps))) if total[k] > 0 else 0.0
+            x, y = x + new * (dx - x), y + new * (dy - y)
+        self.velocity = np.array([x, y])
+        seen = chain[..., 2] > 0
+        last = np.where(seen.any(axis=0), count - np.argmax(seen[::-1], axis=0), 0)
+        self.pose = chain[last, np.arange(chain.shape[1])]
+        self.pose[:, :2] += self.velocity * (count - last)[:, None]
+        self.pose[:, 2] *= 0.5 ** (count - last)
+        fading = 0.9 ** np.arange(count, -1, -1)
+        self.size = float((fading * np.concatenate([[self.size], sizes])).max())
+        self.frames += range(self.frames[-1] + 1, self.frames[-1] + 1 + count)
+        self.detections += detections
+
 
 def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
     """Return one (frame indices, detection indices) pair of int arrays a person, the most seen person first.
@@ -76,11 +101,15 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
     if bool(np.all(np.diff(at) > 0)):
         return [(at, rows - begin[at])] if len(rows) else []
     spans = [slice(a, b) for a, b in pairwise(begin.tolist())]
-    poses = [together[s] for s in spans]
-    seen = [np.flatnonzero(visible[s]) for s in spans]
+    sizes = _sizes(together)
+    steps = _clear_steps(together, sizes, begin, visible)
     live: list[_Track] = []
     done: list[_Track] = []
-    for t, (pose, people) in enumerate(zip(poses, seen, strict=True)):
+    clear_until = -1
+    for t, span in enumerate(spans):
+        if t <= clear_until:
+            continue
+        pose, people = together[span], np.flatnonzero(visible[span])
         done += [k for k in live if t - k.frames[-1] > max(1.0, MAX_GAP_S * fps)]
         live = [k for k in live if t - k.frames[-1] <= max(1.0, MAX_GAP_S * fps)]
         matched = _match(live, pose[people], t, fps)
@@ -89,12 +118,68 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
         taken = {d for _, d in matched}
         new = [int(p) for d, p in enumerate(people) if d not in taken]
         live += [_Track(pose[p], _size(pose[p]), [t], [p]) for p in new]
+        clear_until = t
+        while clear_until < len(spans) - 1 and steps[clear_until] is not None:
+            clear_until += 1
+        for track in live if clear_until > t else ():
+            if track.frames[-1] == t:
+                way = [track.detections[-1]]
+                for step in steps[t:clear_until]:
+                    if not step or step[way[-1]] < 0:
+                        break
+                    way.append(step[way[-1]])
+                if len(way) > 1:
+                    found = begin[t + 1 : t + len(way)] + np.array(way[1:])
+                    track.follow(way[1:], together[found], sizes[found], fps)
     done += live
-    weight = {
-        id(k): sum(float(poses[t][d, :, 2].sum()) for t, d in zip(k.frames, k.detections, strict=True)) for k in done
-    }
-    done.sort(key=lambda k: (-weight[id(k)], k.frames[0], float(poses[k.frames[0]][k.detections[0], :, 0].sum())))
+
+    def rank(track: _Track) -> tuple[float, int, float]:
+        found = together[begin[track.frames] + track.detections]
+        return -float(found[..., 2].sum()), track.frames[0], float(found[0, :, 0].sum())
+
+    done.sort(key=rank)
     return [(np.array(k.frames), np.array(k.detections)) for k in done]
+
+
+def _clear_steps(together: Array, sizes: Array, begin: Array, visible: Array) -> list[list[int] | None]:
+    """For each frame, the detection of the next that continues each of its own (−1: none), if beyond doubt, else None.
+
+    Beyond doubt: each person of the next frame continues one of this, its nearest both ways, well within the gate and
+    nearer than any rival by half of it. Then the cheapest assignment is this one, and is not sought frame by frame.
+    """
+    counts = np.diff(begin)
+    most = int(counts.max())
+    out: list[list[int] | None] = [None] * len(counts)
+    if most > MOST_AT_ONCE:
+        return out
+    slots = np.arange(most)
+    nobody = len(together)
+    rows = np.where(slots < counts[:, None], begin[:-1, None] + slots, nobody)
+    everyone = np.concatenate([together, np.zeros((1, *together.shape[1:]))])
+    sizes, there = np.append(sizes, 0)[rows], np.append(visible, False)[rows]
+    for first in range(0, len(counts) - 1, CHUNK):
+        now, then = (
+            slice(first, min(first + CHUNK, len(counts) - 1)),
+            slice(first + 1, min(first + CHUNK, len(counts) - 1) + 1),
+        )
+        a, b = everyone[rows[now]][:, :, None], everyone[rows[then]][:, None]
+        weight = np.minimum(a[..., 2], b[..., 2])
+        total = weight.sum(axis=-1)
+        cost = (weight * np.hypot(a[..., 0] - b[..., 0], a[..., 1] - b[..., 1])).sum(axis=-1)
+        cost /= np.maximum(total, 1e-12) * np.maximum(np.maximum(sizes[now][:, :, None], sizes[then][:, None]), 1e-6)
+        cost[(total == 0) | ~(there[now][:, :, None] & there[then][:, None])] = FAR
+        nearest, back = cost.argmin(axis=2), cost.argmin(axis=1)
+        best = cost.min(axis=2)
+        mutual = np.take_along_axis(back, nearest, axis=1) == slots
+        rival = np.full(best.shape, FAR)
+        if most > 1:
+            in_column = np.take_along_axis(np.sort(cost, axis=1)[:, 1], nearest, axis=1)
+            rival = np.minimum(np.sort(cost, axis=2)[..., 1], in_column)
+        sure = mutual & (best <= GATE / 2) & (rival - best >= GATE / 2)
+        following = np.where(sure, nearest, -1).tolist()
+        for t in np.flatnonzero(there[then].any(axis=1) & (sure.sum(axis=1) == there[then].sum(axis=1))):
+            out[first + t] = following[t]
+    return out
 
 
 def _match(tracks: list[_Track], people: Array, frame: int, fps: float) -> list[tuple[int, int]]:
@@ -126,6 +211,14 @@ def _cleaned(frame: Array) -> Array:
     pose = np.array(frame, dtype=np.float64)
     pose[~(np.isfinite(pose).all(axis=-1) & (pose[..., 2] > 0))] = 0
     return pose
+
+
+def _sizes(poses: Array) -> Array:
+    """Return `_size` of each of `poses` (N, J, 3)."""
+    seen = poses[..., 2:] > 0
+    low, high = (np.where(seen, poses[..., :2], edge) for edge in (np.inf, -np.inf))
+    box = high.max(axis=1, initial=-np.inf) - low.min(axis=1, initial=np.inf)
+    return np.where(seen.any(axis=(1, 2)), np.hypot(*np.maximum(box, 0).T), 0.0)
 
 
 def _size(pose: Array) -> float:

@@ -62,6 +62,8 @@ def y_up_from(up: str, positions: Array) -> Array:
         "-z": ((0, 2, 1), (1, -1, 1)),
         "-x": ((1, 0, 2), (1, -1, 1)),
     }
+    if up == "y":
+        return np.asarray(positions)
     order, sign = maps[up]
     return np.asarray(positions[..., list(order)] * np.array(sign))
 

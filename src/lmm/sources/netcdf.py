@@ -33,6 +33,7 @@ from lmm.sources.reading import UNITS_M, Options, source
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_NUMBERS = 1 << 27
 MAX_INDIVIDUALS = 1_000
+ATTRIBUTES = ("fps", "time_unit", "ds_type")
 UNEVEN = 1e-4  # time steps that differ by more than this share of the median are an irregular clock
 CANDIDATES = ("keypoints", *(c for c in HIERARCHIES if c != "keypoints"))
 MISSING_LIBRARIES = "Install them with: pip install 'large-movement-model[interop]'"
@@ -64,7 +65,10 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         with h5py.File(path, "r", locking=False) if plain else h5py.File(io.BytesIO(content), "r") as f:
             found = dict(f.items())
             _check_sizes(found, content)
-            data = _Data({k: _plain(f.attrs[k]) for k in f.attrs if not k.startswith("_")}, dict(_variables(found)))
+            data = _Data(
+                {k: _plain(f.attrs[k]) for k in f.attrs if k in ATTRIBUTES or k.startswith("lmm_")},
+                dict(_variables(found)),
+            )
         return _people(data, options, path)
     except (InputError, MotionError):
         raise
@@ -136,11 +140,11 @@ def _variables(found: dict[str, Any]) -> Iterator[tuple[str, _Variable]]:
         variable = found.get(name)
         if variable is None:
             continue
-        own = variable.is_scale
-        if own and _plain(variable.attrs.get("NAME", "")).startswith("This is a netCDF dimension but not"):
+        own, text = variable.is_scale, variable.dtype.kind in "OS"
+        if own and not text and _plain(variable.attrs.get("NAME", "")).startswith("This is a netCDF dimension but not"):
             continue
         dims = (name,) if own else tuple(scales[0].name.rpartition("/")[2] for scales in variable.dims)
-        values = variable.asstr()[()] if variable.dtype.kind in "OS" else _unpacked(variable)
+        values = variable.asstr()[()] if text else _unpacked(variable)
         yield _singular(name), _Variable(tuple(map(_singular, dims)), values)
 
 
@@ -186,9 +190,12 @@ def _people(data: _Data, options: Options, path: Path) -> list[Motion]:
     axes = data.names("space", sizes["space"])
     if sorted(axes) not in (["x", "y"], ["x", "y", "z"]):
         raise InputError(path, f"has the coordinates {', '.join(axes)}", "Expected x, y or x, y, z")
-    positions = variable.along(order)[..., [axes.index(a) for a in sorted(axes)]]
+    positions = variable.along(order)
+    if axes != sorted(axes):
+        positions = positions[..., [axes.index(a) for a in sorted(axes)]]
     positions = positions.reshape(-1, *positions.shape[-3:])
-    positions = np.where(np.isfinite(positions).all(axis=-1, keepdims=True), positions, np.nan)
+    if not np.isfinite(positions).all():
+        positions = np.where(np.isfinite(positions).all(axis=-1, keepdims=True), positions, np.nan)
     confidence, notes = _confidence(data, order[:-1], positions)
     individuals = data.names("individual", sizes.get("individual", 1))
     fps, times, start_s = _clock(data, sizes["time"], options, path)

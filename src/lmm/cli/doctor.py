@@ -13,9 +13,9 @@ from lmm.cli.options import Json, print_json, say
 
 # distribution → (extra that brings it, what it is for)
 OPTIONAL = {
-    "ezc3d": ("mocap", "C3D files"),
     "xarray": ("interop", "netCDF files of movement"),
     "h5netcdf": ("interop", "netCDF files of movement"),
+    "h5py": ("interop", "netCDF files of movement"),
     "av": ("video", "MP4 output"),
     "duckdb": ("query", "SQL over stores"),
     "ray": ("cluster", "ingest on a cluster"),

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from lmm.cli.options import Format, MotionPath, Person, SourceFps, Units, Up, read_one, say
+from lmm.cli.options import (
+    Device,
+    Format,
+    MotionPath,
+    Person,
+    SourceFps,
+    Threads,
+    Units,
+    Up,
+    load_model,
+    read_one,
+    say,
+)
 
 PICTURES = (".png", ".gif", ".mp4", ".html")
 
@@ -23,10 +35,14 @@ def forecast(
             show_default=False,
         ),
     ],
-    model: Annotated[str, typer.Option("--model", help="A name from lmm models list.")] = "constant-velocity",
+    model: Annotated[
+        str, typer.Option("--model", help="A name from lmm models list, or a folder that lmm train wrote.")
+    ] = "constant-velocity",
     seconds: Annotated[float, typer.Option("--seconds", help="Horizon, seconds.")] = 2.0,
     samples: Annotated[int, typer.Option("--samples", help="How many possible futures.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the samples.")] = 0,
+    device: Device = "auto",
+    threads: Threads = None,
     format: Format = None,
     source_fps: SourceFps = None,
     units: Units = None,
@@ -34,13 +50,13 @@ def forecast(
     person: Person = None,
 ) -> None:
     """Forecast how a motion goes on, in the source's own pixels or metres."""
-    from lmm.core.registry import models, writer_for
+    from lmm.core.registry import writer_for
     from lmm.inference.forecast import forecast as run
 
-    models.get(model)
     if out.suffix.lower() not in PICTURES:
         writer_for(out)
-    future = run(read_one(path, format, source_fps, units, up, person), model, seconds, samples, seed)
+    motion = read_one(path, format, source_fps, units, up, person)
+    future = run(motion, load_model(model, motion, device, threads), seconds, samples, seed)
     if out.suffix.lower() in PICTURES:
         from lmm.rendering.render import render
 

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from lmm.cli import convert, demo, doctor, forecast, info, ingest, models, render
+from lmm.cli import convert, demo, doctor, eval, forecast, info, ingest, models, render, train
 from lmm.core.errors import LmmError, one_line
 
 INTERRUPTED = "interrupted; what was finished is kept, and lmm ingest goes on with --resume."
@@ -27,6 +27,8 @@ app.command("convert")(convert.convert)
 app.command("render")(render.render)
 app.command("forecast")(forecast.forecast)
 app.command("ingest")(ingest.ingest)
+app.command("train")(train.train)
+app.command("eval")(eval.evaluate)
 app.command("demo")(demo.demo)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)

@@ -13,9 +13,9 @@ app = typer.Typer(help="List, describe and check models.", no_args_is_help=True,
 
 
 def _infos() -> list[dict[str, Any]]:
-    from lmm.core.registry import models
+    from lmm.models.loading import infos
 
-    return [dataclasses.asdict(models.get(name)("xyz").info) for name in models]
+    return [dataclasses.asdict(i) for i in infos()]
 
 
 @app.command("list")
@@ -30,12 +30,13 @@ def list_models(json: Json = False) -> None:
 
 
 @app.command("info")
-def info(name: Annotated[str, typer.Argument(show_default=False)], json: Json = False) -> None:
+def info(
+    name: Annotated[str, typer.Argument(help="A name or a folder.", show_default=False)], json: Json = False
+) -> None:
     """Describe one model."""
-    from lmm.core.registry import models
+    from lmm.models.loading import describe
 
-    models.get(name)
-    found = next(m for m in _infos() if m["name"] == name)
+    found = dataclasses.asdict(describe(name))
     if json:
         print_json(found)
         return
@@ -48,12 +49,14 @@ def check(json: Json = False) -> int:
     """Run every model once on a synthetic walk and say whether it works."""
     import numpy as np
 
-    from lmm.core.registry import models
     from lmm.datasets.synthetic import gait
     from lmm.inference.forecast import forecast
+    from lmm.models.loading import infos
+    from lmm.pipeline.cameras import Camera, project
 
     walk = gait(seconds=9.0, fps=30.0)
-    results = {name: bool(np.isfinite(forecast(walk, name).joint("MidHip")).all()) for name in models}
+    seen = {"xyz": walk, "any": walk, "xyc": project(walk, Camera())}
+    results = {i.name: bool(np.isfinite(forecast(seen[i.layout], i.name).joint("MidHip")).all()) for i in infos()}
     if json:
         print_json({"models": results})
     else:

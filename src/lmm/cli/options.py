@@ -32,6 +32,8 @@ Up = Annotated[
 Person = Annotated[
     str | None, typer.Option("--person", help="Which person, or clip of a collection.", show_default=False)
 ]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -66,6 +68,34 @@ def warnings_of(motion: Motion) -> list[str]:
     if not motion.skeleton.table or motion.samples is not None:
         return []
     return list(quality(to_body25(motion))["warnings"])
+
+
+def load_model(name: str, motion: Motion, device: str, threads: int | None) -> Any:
+    """Return the model called `name` that fits `motion`, on the device; says on stderr if its licence is closed."""
+    from lmm.models.loading import load
+
+    model = load(name, "xyc" if motion.num_dims == 2 else "xyz")
+    if "NC" in model.info.licence:
+        say(f"{model.info.name}: {model.info.licence}")
+    if model.info.kind != "baseline":
+        model.to(choose_device(device, threads))  # type: ignore[attr-defined]
+    return model
+
+
+def choose_device(device: str, threads: int | None) -> str:
+    """Return cpu or cuda, and set the number of threads. Raises LmmError if there is no such device."""
+    import torch
+
+    from lmm.core.errors import LmmError
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise LmmError(f"--device {device}: expected auto, cpu or cuda.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise LmmError("--device cuda: torch finds no GPU here. Choose cpu, or install torch for CUDA.")
+    return "cuda" if found and device != "cpu" else "cpu"
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Names → things that extend lmm: sources (readers), writers and models.
+"""Names → things that extend lmm: sources (readers), writers and architectures of models.
 
 A module registers what it defines with a decorator; the registry imports the package that holds such modules on the
 first look-up, so that core never names them and ``import lmm`` stays fast.
@@ -62,8 +62,8 @@ Writer = Callable[[Any, Path], list[Path]]  # (motion, path) → the files writt
 writers: Registry[Writer] = Registry("file extension", "lmm.exports")
 # format name → lmm.sources.reading.Source
 sources: Registry[Any] = Registry("format", "lmm.sources")
-# model name → callable that builds a forecaster
-models: Registry[Any] = Registry("model", "lmm.models")
+# name of a network's architecture → its class (imports torch)
+architectures: Registry[Any] = Registry("architecture", "lmm.models")
 
 
 def writer_for(path: Path) -> Writer:

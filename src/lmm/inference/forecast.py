@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from lmm.core.errors import MotionError
 from lmm.core.motion import RECORDED, SYNTHESISED, Motion
-from lmm.core.registry import models
 from lmm.models.forecaster import Forecaster
+from lmm.models.loading import load
 from lmm.pipeline.clean import clean
 from lmm.pipeline.features import Layout, decode, encode
 from lmm.pipeline.resample import resample
@@ -38,7 +38,7 @@ def forecast(
     if not 1 <= samples <= MAX_SAMPLES:
         raise MotionError(f"{samples} samples were asked for; 1 to {MAX_SAMPLES} are possible.")
     layout: Layout = "xyc" if motion.num_dims == 2 else "xyz"
-    network: Forecaster = models.get(model)(layout) if isinstance(model, str) else model
+    network: Forecaster = load(model, layout) if isinstance(model, str) else model
     spec = network.features
     cleaned = resample(motion if "cleaning" in motion.meta else clean(motion), spec.fps)
     context = cleaned.crop(max(0, cleaned.num_frames - network.context_frames), cleaned.num_frames)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmm.core.registry import models
 from lmm.models.forecaster import ModelInfo
 from lmm.pipeline.features import MIDHIP, NECK, NUM_FEATURES, NUM_JOINTS, FeatureSpec, Layout
 
@@ -19,16 +18,16 @@ Array = NDArray[Any]
 Continue = Callable[[Array, Array, Array, Array, int], Array]
 
 
-class _Baseline:
-    """A forecast by a rule; features are in body lengths, not standardised."""
+class Baseline:
+    """A forecast by the rule of this name in RULES; features are in body lengths, not standardised."""
 
     context_frames = 120
     block_frames = 30
 
-    def __init__(self, name: str, layout: Layout, rule: Continue) -> None:
+    def __init__(self, name: str, layout: Layout) -> None:
         self.info = ModelInfo(name, "baseline", "none", 0, "any", "Apache-2.0", "nothing")
         self.features = FeatureSpec(layout=layout)
-        self._rule = rule
+        self._rule = RULES[name]
 
     def forecast(
         self, context: Any, valid: Any, observed: Any, horizon_frames: int, samples: int = 1, generator: Any = None
@@ -44,19 +43,8 @@ class _Baseline:
         return context.new_tensor(out) if hasattr(context, "new_tensor") else out
 
 
-@models.register("zero-velocity")
-def zero_velocity(layout: Layout) -> _Baseline:
-    """Hold the last observed pose, with displacement 0."""
-    return _Baseline("zero-velocity", layout, _hold)
-
-
-@models.register("constant-velocity")
-def constant_velocity(layout: Layout) -> _Baseline:
-    """Continue the last velocity of every joint and of the root; confidences are held."""
-    return _Baseline("constant-velocity", layout, _go_on)
-
-
 def _hold(values: Array, seen: Array, root: Array, coordinate: Array, horizon: int) -> Array:
+    """Hold the last observed pose, with displacement 0."""
     last, _ = _last_two(seen)
     pose = np.where((last >= 0)[..., None], _take(values, last), 0)
     pose[np.arange(len(pose)), root] *= ~coordinate
@@ -64,7 +52,9 @@ def _hold(values: Array, seen: Array, root: Array, coordinate: Array, horizon: i
 
 
 def _go_on(values: Array, seen: Array, root: Array, coordinate: Array, horizon: int) -> Array:
-    """Continue in space, not about the root: a root that was lost for a while is then where the others expect it.
+    """Continue the last velocity of every joint and of the root; confidences are held.
+
+    In space, not about the root: a root that was lost for a while is then where the others expect it.
 
     Velocities are differences between the last two frames in which a joint was observed, per frame between them.
     """
@@ -111,3 +101,6 @@ def _take(x: Array, frame: Array) -> Array:
 
 def _numpy(x: Any) -> Array:
     return np.asarray(x.detach().cpu().numpy() if hasattr(x, "detach") else x)
+
+
+RULES: dict[str, Continue] = {"zero-velocity": _hold, "constant-velocity": _go_on}

@@ -1,0 +1,1 @@
+"""Mathematics of generation that knows no network: noise schedules and the steps back from noise."""

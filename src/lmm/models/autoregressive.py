@@ -1,0 +1,80 @@
+"""One frame after another: how `flat` and `htt` decode a memory, and how they learn to. Twice used, once written."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lmm.models.blocks import Decoder, KeysValues, repeat, time_encoding
+from lmm.models.config import NetworkConfig
+from lmm.models.network import Context, Example, mean_loss
+from lmm.pipeline.features import NUM_FEATURES
+
+MOST_SAMPLED = 0.5  # scheduled sampling: the share of self-predicted inputs rises from 0 to this
+
+
+class FrameDecoder(nn.Module):
+    """Memory (B, M, width) → frames, each the frame before it plus what the network adds.
+
+    The first input is the anchor, the last seen pose. Frame i is at (i + 1) / fps seconds; its input token carries the
+    time of the frame that it predicts.
+    """
+
+    times: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        c = config
+        self.embed = nn.Linear(NUM_FEATURES, c.width)
+        self.decoder = Decoder(c.decoder_layers, c.width, c.heads, c.hidden, c.dropout)
+        self.head = nn.Linear(c.width, NUM_FEATURES)
+        nn.init.normal_(self.head.weight, std=0.02 * c.width**-0.5)
+        nn.init.zeros_(self.head.bias)
+        seconds = torch.arange(1, c.block_frames + 1) / c.spec.fps
+        self.register_buffer("times", time_encoding(seconds, c.width), persistent=False)
+
+    def forward(self, inputs: Tensor, memories: list[KeysValues], context: Context) -> Tensor:
+        """Return the frames (B, H, 75) that follow each of the `inputs` (B, H, 75), all at once."""
+        x = self.embed(inputs) + self.times[: inputs.shape[1]]
+        change = self.head(self.decoder(x, memories, context.mask, causal=True)[0])
+        return inputs + change * context.known[:, None]
+
+    def loss(self, memory: Tensor, batch: Example, progress: float, sampled: bool) -> tuple[Tensor, Tensor]:
+        """Teacher forcing, or scheduled sampling in parallel.
+
+        S. Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015; in two
+        parallel passes as in T. Mihaylova and A. Martins, "Scheduled Sampling for Transformers", 2019: the first pass
+        predicts every frame from the truth, the second has a growing share of these predictions among its inputs. A
+        rollout would take `horizon` passes for the same step, fifteen times the cost.
+        """
+        memories = self.decoder.memories(memory)
+        anchor = batch.context.anchor[:, None]
+        inputs = torch.cat([anchor, batch.target[:, :-1]], dim=1)
+        share = MOST_SAMPLED * progress if sampled else 0.0
+        if share:
+            with torch.no_grad():
+                guess = torch.cat([anchor, self(inputs, memories, batch.context)[:, :-1]], dim=1)
+            mixed = torch.rand(inputs.shape[:2], device=inputs.device)[..., None] < share
+            inputs = torch.where(mixed, guess, inputs)
+        return mean_loss(self(inputs, memories, batch.context), batch.target, batch.counts)
+
+    def generate(
+        self, memory: Tensor, context: Context, frames: int, samples: int, noise: Tensor | None = None
+    ) -> Tensor:
+        """Return (B, samples, frames, 75), keeping keys and values from frame to frame.
+
+        Without `noise` (frames, B * samples, 75), which is added to each frame before it is fed back, all samples are
+        equal and one is computed.
+        """
+        count = samples if noise is not None else 1
+        memories = repeat(self.decoder.memories(memory), count)
+        mask = None if context.mask is None else context.mask.repeat_interleave(count, 0)
+        known = context.known.repeat_interleave(count, 0)[:, None]
+        frame, past, out = context.anchor.repeat_interleave(count, 0)[:, None], None, []
+        for i in range(frames):
+            x, past = self.decoder(self.embed(frame) + self.times[i], memories, mask, past=past)
+            change = self.head(x) if noise is None else self.head(x) + noise[i][:, None]
+            frame = frame + change * known
+            out.append(frame)
+        future = torch.cat(out, dim=1).unflatten(0, (-1, count))
+        return future.expand(-1, samples, -1, -1)

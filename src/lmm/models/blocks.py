@@ -1,0 +1,163 @@
+"""What the transformers here share: positions in seconds, attention with keys and values to keep, and two layers.
+
+Layers are pre-norm (R. Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020) with GELU.
+Attention is that of A. Vaswani et al., "Attention Is All You Need", 2017, equation 1. Masks are True where valid.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SHORTEST_S, LONGEST_S = 0.125, 32.0  # periods of the sinusoids: under two frames at 15 a second, four times a context
+KeysValues = tuple[Tensor, Tensor]  # (B, heads, N, width / heads) each
+
+
+def time_encoding(seconds: Tensor, width: int) -> Tensor:
+    """Return sinusoids (..., width) of physical time (...) in seconds, with periods in geometric progression.
+
+    Half are sines, half cosines. The reference encodes seconds, not frame numbers, so that rates can be mixed.
+    """
+    periods = torch.logspace(math.log10(SHORTEST_S), math.log10(LONGEST_S), width // 2, dtype=torch.float64)
+    angle = seconds[..., None].double() * (2 * math.pi / periods).to(seconds.device)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
+
+
+class Attention(nn.Module):
+    """Multi-head attention of x (B, N, width) to keys and values that `keys_values` makes, once, of a memory."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def keys_values(self, memory: Tensor) -> KeysValues:
+        key, value = self.key_value(memory).chunk(2, dim=-1)
+        return self._split(key), self._split(value)
+
+    def forward(self, x: Tensor, memory: KeysValues, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """`mask` broadcasts to (B, heads, N, M), True where x may look."""
+        y = F.scaled_dot_product_attention(self._split(self.query(x)), *memory, attn_mask=mask, is_causal=causal)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Sequential):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward, each added to what came in."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_attention, self.norm_feed = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.feed = FeedForward(width, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        y = self.norm_attention(x)
+        x = x + self.dropout(self.attention(y, self.attention.keys_values(y), mask))
+        return x + self.dropout(self.feed(self.norm_feed(x)))
+
+
+class Encoder(nn.Module):
+    """`layers` encoder layers and a last norm: (B, N, width) → (B, N, width)."""
+
+    def __init__(self, layers: int, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(width, heads, hidden, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention to a memory, feed-forward."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
+        self.self_attention, self.cross_attention = Attention(width, heads), Attention(width, heads)
+        self.feed = FeedForward(width, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: KeysValues,
+        mask: Tensor | None,
+        causal: bool = False,
+        past: KeysValues | None = None,
+    ) -> tuple[Tensor, KeysValues]:
+        """Return the output and the layer's own keys and values, those of the `past` included."""
+        y = self.norm_self(x)
+        own = self.self_attention.keys_values(y)
+        if past is not None:
+            own = (torch.cat([past[0], own[0]], dim=2), torch.cat([past[1], own[1]], dim=2))
+        x = x + self.dropout(self.self_attention(y, own, causal=causal))
+        x = x + self.dropout(self.cross_attention(self.norm_cross(x), memory, mask))
+        return x + self.dropout(self.feed(self.norm_feed(x))), own
+
+
+class Decoder(nn.Module):
+    """`layers` decoder layers and a last norm.
+
+    `memories` makes every layer's keys and values of a memory (B, M, width) once; `forward` may then run many times.
+    """
+
+    def __init__(self, layers: int, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DecoderLayer(width, heads, hidden, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def memories(self, memory: Tensor) -> list[KeysValues]:
+        return [layer.cross_attention.keys_values(memory) for layer in self.layers]
+
+    def forward(
+        self,
+        x: Tensor,
+        memories: list[KeysValues],
+        mask: Tensor | None = None,
+        causal: bool = False,
+        past: list[KeysValues] | None = None,
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """Return (B, N, width) and the keys and values to give as `past` with the tokens that follow.
+
+        `mask` (B, 1, 1, M) is True at valid places of the memory. `causal` lets a token see itself and those before;
+        with a `past`, give one token at a time.
+        """
+        kept = []
+        for i, layer in enumerate(self.layers):
+            x, own = layer(x, memories[i], mask, causal, past[i] if past else None)
+            kept.append(own)
+        return self.norm(x), kept
+
+
+def attention_mask(valid: Tensor) -> Tensor | None:
+    """Return `valid` (B, N) as a mask (B, 1, 1, N), or None where all is valid, which attention computes faster."""
+    return None if bool(valid.all()) else valid[:, None, None, :]
+
+
+def repeat(memories: list[KeysValues], count: int) -> list[KeysValues]:
+    """Return each of the batch's keys and values `count` times in a row: one context, many samples."""
+    return [(k.repeat_interleave(count, 0), v.repeat_interleave(count, 0)) for k, v in memories]
+
+
+def to_tensor(x: Any, like: Tensor) -> Tensor:
+    """Return an array or tensor on the device of `like`; numbers as its dtype, masks as they are."""
+    tensor = torch.as_tensor(x, device=like.device)
+    return tensor.to(like.dtype) if tensor.is_floating_point() else tensor

@@ -1,0 +1,278 @@
+"""The training loop: one for all networks, plain, and exactly resumable.
+
+Step k of a run is a function of the weights before it and of (seed, k): its windows, dropout and noise are drawn from
+that pair. A checkpoint of the weights, their average and the optimizer is therefore all that there is to resume; after
+a kill at any moment the run goes on from the last one and ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import csv
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lmm.core.errors import InputError, LmmError
+from lmm.core.writing import write_bytes
+from lmm.datasets.windows import Batch, Sampler
+from lmm.models.loading import architecture
+from lmm.models.network import Network
+from lmm.training.card import write_card
+from lmm.training.checkpoint import load_checkpoint, only_rank, save_checkpoint
+from lmm.training.config import TrainConfig
+from lmm.training.data import VAL_SEED, RunData, load_data
+
+LOG = "log.csv"
+FIELDS = ("step", "epoch", "loss", "val_loss", "lr", "grad_norm", "seconds")
+FIT_BATCHES = 32
+Report = Callable[[dict[str, Any]], None]
+
+
+def train(
+    config: TrainConfig, out: Path, resume: bool = False, device: str = "cpu", report: Report | None = None
+) -> Path:
+    """Train as `config` says and return the folder of the best weights, ``OUT/best``.
+
+    `out` holds config.json, log.csv, tensorboard/, the last checkpoints and best/, the model's folder. `report` is
+    called after each step with the numbers of the log. On several processes (torchrun) the batch is shared among them.
+    Raises InputError if `out` holds another run, LmmError if the data do not fit or the loss is no longer finite.
+    """
+    rank, world = only_rank()
+    _claim(out, config, resume, rank)
+    if world > 1:
+        dist.init_process_group("nccl" if device == "cuda" else "gloo")
+        if device == "cuda":
+            torch.cuda.set_device(rank % torch.cuda.device_count())
+    try:
+        with torch.random.fork_rng():
+            return _train(config, out, torch.device(device), report or (lambda _: None), rank, world)
+    finally:
+        if world > 1:
+            dist.destroy_process_group()
+
+
+def _train(config: TrainConfig, out: Path, device: torch.device, report: Report, rank: int, world: int) -> Path:
+    torch.manual_seed(config.seed)
+    kind = architecture(config.model)
+    plain = kind.of_size(config.size, _identity(config))
+    data = load_data(config, plain.context_frames, plain.block_frames)
+    torch.manual_seed(config.seed)
+    network: Network = kind.of_size(
+        config.size,
+        data.spec,
+        joints=data.joints,
+        options=config.options,
+        dropout=config.dropout,
+        licence=data.licence,
+        trained_on=data.trained_on,
+    ).to(device)
+    network.fit(network.example(data.train.batch(config.seed, i, config.batch)) for i in range(FIT_BATCHES))
+    average = copy.deepcopy(network).requires_grad_(False).eval()
+    optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
+    begun: dict[str, Any] = {"step": 0, "best": math.inf, "bad_epochs": 0, "val_loss": None}
+    state = load_checkpoint(out, network, average, optimizer) or begun
+    log = _Log(out, state["step"], rank)
+    val = [network.example(b) for b in _val_batches(data.val, config)]
+    start = time.monotonic()
+    batches = _batches(data.train, config, state["step"], rank, world)
+    for step, batch in zip(range(state["step"], config.steps), batches, strict=False):
+        if config.patience and state["bad_epochs"] >= config.patience:
+            break
+        lr = learning_rate(config, step)
+        torch.manual_seed(_seed(config.seed, step, rank))
+        loss, norm = _step(network, network.example(batch), optimizer, lr, step / config.steps, config, world)
+        _follow(average, network, min(config.ema, (1 + step) / (10 + step)))
+        state["step"] = step + 1
+        row = {"step": step + 1, "epoch": step // config.steps_per_epoch, "loss": loss, "lr": lr, "grad_norm": norm}
+        row["seconds"] = round(time.monotonic() - start, 3)
+        if not math.isfinite(loss):
+            raise LmmError(
+                f"the loss is no longer finite at step {step + 1}. The last checkpoint and {out}/best are whole: try a "
+                "smaller lr in a new run."
+            )
+        if (step + 1) % config.steps_per_epoch == 0:
+            state["val_loss"] = row["val_loss"] = validate(average, val, config)
+            better = state["val_loss"] < state["best"]
+            state["best"] = min(state["best"], state["val_loss"])
+            state["bad_epochs"] = 0 if better else state["bad_epochs"] + 1
+            if better and rank == 0:
+                _save_best(average, out, config, data, state)
+        log.write(row)
+        if rank == 0 and (state["step"] % config.checkpoint_steps == 0 or state["step"] == config.steps):
+            save_checkpoint(out, network, average, optimizer, state)
+        report(row)
+    return out / "best"
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Return the rate at `step`: linear warm-up, then constant or half a cosine down to 2 % of it."""
+    warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    if config.schedule == "constant":
+        return config.lr * warm
+    done = max(0, step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+@torch.no_grad()
+def validate(network: Network, batches: list[Any], config: TrainConfig) -> float:
+    """Return the mean loss over fixed windows with fixed noise; teacher-forced where the network is autoregressive."""
+    network.eval()
+    total = count = 0.0
+    for i, batch in enumerate(batches):
+        torch.manual_seed(_seed(config.seed, i, VAL_SEED))
+        loss, number = network.loss(batch, 0.0)
+        total, count = total + float(loss), count + float(number)
+    return total / max(count, 1)
+
+
+def _step(
+    network: Network, batch: Any, optimizer: Any, lr: float, progress: float, config: TrainConfig, world: int
+) -> tuple[float, float]:
+    network.train()
+    kind = next(network.parameters()).device.type
+    with torch.autocast(kind, torch.bfloat16) if config.precision == "bf16" else contextlib.nullcontext():
+        loss, count = network.loss(batch, progress)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    sums = torch.stack([loss.detach().double(), count.double()])
+    if world > 1:
+        _sum_over_processes([*gradients, sums])
+    for g in gradients:
+        g.div_(sums[1].clamp(min=1))
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    mean = float(sums[0] / sums[1].clamp(min=1))
+    if math.isfinite(mean):
+        optimizer.step()
+    return mean, float(norm)
+
+
+def _sum_over_processes(tensors: list[Tensor]) -> None:
+    for t in tensors:
+        dist.all_reduce(t)
+
+
+@torch.no_grad()
+def _follow(average: Network, network: Network, decay: float) -> None:
+    ours, theirs = list(average.parameters()), list(network.parameters())
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+
+def _save_best(average: Network, out: Path, config: TrainConfig, data: RunData, state: dict[str, Any]) -> None:
+    fresh = out / ".best"
+    average.save_pretrained(fresh)
+    write_card(fresh, average, config, data, state)
+    for file in fresh.iterdir():
+        file.replace(_made(out / "best") / file.name)
+    fresh.rmdir()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+class _Steps(Dataset[Batch]):
+    """Batch number i of a run; each is cut when asked for, in whichever process."""
+
+    def __init__(self, sampler: Sampler, config: TrainConfig, part: slice) -> None:
+        self._sampler, self._config, self._part = sampler, config, part
+
+    def __len__(self) -> int:
+        return self._config.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._sampler.batch(self._config.seed, step, self._config.batch, part=self._part)
+
+
+def _batches(sampler: Sampler, config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Batch]:
+    steps = _Steps(sampler, config, slice(rank, None, world))
+    loader = DataLoader(
+        steps, batch_size=None, sampler=range(start, config.steps), num_workers=config.workers, collate_fn=_same
+    )
+    return iter(loader)
+
+
+def _same(batch: Batch) -> Batch:
+    return batch
+
+
+def _val_batches(sampler: Sampler, config: TrainConfig) -> Iterator[Batch]:
+    size = min(config.batch, config.val_windows)
+    for i in range(max(1, config.val_windows // size)):
+        yield sampler.batch(VAL_SEED, i, size)
+
+
+def _seed(*numbers: int) -> int:
+    """Return one seed of several numbers (SplitMix64's mixing, so that neighbours do not resemble each other)."""
+    x = 0
+    for n in numbers:
+        x = (x + n + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        x ^= x >> 31
+    return x >> 1
+
+
+def _identity(config: TrainConfig) -> Any:
+    from lmm.pipeline.features import FeatureSpec
+
+    return FeatureSpec(layout=config.layout)
+
+
+def _claim(out: Path, config: TrainConfig, resume: bool, rank: int) -> None:
+    """Make the run's folder. A folder with another run, or with this one unless it is to be resumed, is refused."""
+    path, text = out / "config.json", json.dumps(config.model_dump(mode="json"), indent=1)
+    if path.is_file():
+        if path.read_text("utf-8") != text:
+            raise InputError(out, "holds a run of another config", "Give another --out, or the config of that run")
+        if not resume:
+            raise InputError(out, "holds this run already", "Go on with it by --resume, or give another --out")
+    elif rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, text.encode())
+
+
+class _Log:
+    """log.csv and tensorboard/, cut back to the step from which a run goes on. Only the first process writes."""
+
+    def __init__(self, out: Path, step: int, rank: int) -> None:
+        self._writes = rank == 0
+        self._board: Any = None
+        if not self._writes:
+            return
+        self._path = out / LOG
+        rows = []
+        if self._path.is_file():
+            with self._path.open(newline="", encoding="utf-8") as f:
+                rows = [r for r in csv.DictReader(f) if r.get("seconds") and int(r["step"]) <= step]
+        with self._path.open("w", newline="", encoding="utf-8") as f:
+            writer = csv.DictWriter(f, FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)
+        with contextlib.suppress(ImportError):  # an extra
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+
+    def write(self, row: dict[str, Any]) -> None:
+        if not self._writes:
+            return
+        with self._path.open("a", newline="", encoding="utf-8") as f:
+            csv.DictWriter(f, FIELDS).writerow(row)
+        if self._board is not None:
+            for name in ("loss", "val_loss", "lr", "grad_norm"):
+                if row.get(name) is not None:
+                    self._board.add_scalar(name, row[name], row["step"])

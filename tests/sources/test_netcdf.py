@@ -88,6 +88,39 @@ def test_other_data_is_no_movement(tmp_path: Path) -> None:
         lmm.read(tmp_path / "a.nc", format="netcdf")
 
 
+def test_single_precision_is_scaled_in_double(tmp_path: Path) -> None:
+    movement(tmp_path / "a.nc", dims=3, fps=30.0)
+    with xarray.load_dataset(tmp_path / "a.nc", engine="h5netcdf") as data:
+        data["position"] = data["position"].astype(np.float32)
+        data.to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    motion = lmm.read(tmp_path / "b.nc", units="mm", up="y")
+    metres = (data["position"].values[..., 0].astype(np.float64) * 0.001).astype(np.float32)
+    np.testing.assert_array_equal(motion.positions[motion.observed], np.moveaxis(metres, 1, 2)[motion.observed])
+
+
+def test_packed_numbers(tmp_path: Path) -> None:
+    position = movement(tmp_path / "a.nc", fps=30.0)
+    packing = {"dtype": "int16", "scale_factor": 0.25, "add_offset": 100.0, "_FillValue": -1}
+    with xarray.load_dataset(tmp_path / "a.nc", engine="h5netcdf") as data:
+        data.to_netcdf(tmp_path / "b.nc", engine="h5netcdf", encoding={"position": packing})
+    motion = lmm.read(tmp_path / "b.nc")
+    assert np.argwhere(~motion.observed).tolist() == [[4, 2], [5, 1]]
+    there = np.moveaxis(position, 1, 2)[..., 0][motion.observed]
+    np.testing.assert_allclose(motion.positions[motion.observed], there, atol=0.126)
+
+
+@pytest.mark.parametrize("kept", ["5", "{", '{"meta": 5}', '{"skeleton": 4}', '{"size": [null]}'])
+def test_what_lmm_kept_may_be_damaged(tmp_path: Path, kept: str) -> None:
+    movement(tmp_path / "a.nc", fps=30.0, lmm=kept)
+    with pytest.raises(InputError):
+        lmm.read(tmp_path / "a.nc")
+
+
+def test_notes_may_be_no_list(tmp_path: Path) -> None:
+    movement(tmp_path / "a.nc", fps=30.0, lmm='{"meta": {"notes": 5}}')
+    assert lmm.read(tmp_path / "a.nc").meta["notes"] == ["5"]
+
+
 def test_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     movement(tmp_path / "a.nc", fps=30.0)
     for name in ("h5netcdf", "h5py"):

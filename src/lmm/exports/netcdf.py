@@ -1,7 +1,7 @@
 """`.nc`, a data set of `movement`: `position` (time, space, keypoint, individual) and `confidence`, with attributes.
 
-Dimension names are those of movement 0.17. Unit, vertical, skeleton, image size, start and meta are added as attributes
-that begin with ``lmm_``, so that `lmm.sources.netcdf` gives the same motion back, but for flags, samples and context.
+Dimension names are those of movement 0.17. Unit, vertical, skeleton, image size, start and meta are JSON in the
+attribute ``lmm``, so that `lmm.sources.netcdf` gives the same motion back, but for flags, samples and context.
 Needs the extra ``interop``.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,21 +33,14 @@ def encode(motion: Motion, path: Path) -> bytes:
         ) from None
     s = motion.skeleton
     reading = ("format", "source", "person", "item", "up")
-    attributes: dict[str, Any] = {
-        "ds_type": "poses",
-        "source_software": "lmm",
-        "source_file": str(motion.meta.get("source", "")),
-        "fps": motion.fps,
-        "time_unit": "seconds",
-        "lmm_space": motion.space,
-        "lmm_start_s": motion.start_s,
-        "lmm_skeleton": json.dumps({"name": s.name, "parents": s.parents, "pairs": s.pairs, "table": s.table}),
-        "lmm_meta": json.dumps({k: v for k, v in motion.meta.items() if k not in reading}),
+    kept = {
+        "space": motion.space,
+        "start_s": motion.start_s,
+        "skeleton": {"name": s.name, "parents": s.parents, "pairs": s.pairs, "table": s.table},
+        "meta": {k: v for k, v in motion.meta.items() if k not in reading},
+        **({"units": "m", "up": "y"} if motion.space == "world" else {}),
+        **({"size": motion.size} if motion.size else {}),
     }
-    if motion.space == "world":
-        attributes |= {"lmm_units": "m", "lmm_up": "y"}
-    if motion.size:
-        attributes["lmm_size"] = json.dumps(motion.size)
     data = xarray.Dataset(
         {
             "position": (("time", "space", "keypoint", "individual"), np.moveaxis(motion.positions, 1, 2)[..., None]),
@@ -60,7 +52,14 @@ def encode(motion: Motion, path: Path) -> bytes:
             "keypoint": list(s.joints),
             "individual": [str(motion.meta.get("person", "0"))],
         },
-        attrs=attributes,
+        attrs={
+            "ds_type": "poses",
+            "source_software": "lmm",
+            "source_file": str(motion.meta.get("source", "")),
+            "fps": motion.fps,
+            "time_unit": "seconds",
+            "lmm": json.dumps(kept),
+        },
     )
     out = io.BytesIO()
     data.to_netcdf(out, engine="h5netcdf")

@@ -2,15 +2,16 @@
 
 Dimensions may have singular names (movement 0.17 and later) or plural ones. Attributes used: `fps`, `time_unit`
 (seconds or frames). Two dimensions are pixels; three need a unit and a vertical, which `movement` does not state and
-`lmm.exports.netcdf` adds as `lmm_units` and `lmm_up`, with the skeleton and the clock, so that its files return whole.
-Schema: neuroinformatics-unit/movement, "movement datasets". Read with h5py alone: opening by xarray
-takes several times as long. Needs the extra ``interop``.
+`lmm.exports.netcdf` adds, with the skeleton and the start, as JSON in the attribute `lmm`, so that its files come back
+whole. Schema: neuroinformatics-unit/movement, "movement datasets". Read with the low-level interface of h5py: its
+objects take twice as long, and xarray several times. Needs the extra ``interop``.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -33,7 +34,9 @@ from lmm.sources.reading import UNITS_M, Options, source
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_NUMBERS = 1 << 27
 MAX_INDIVIDUALS = 1_000
-ATTRIBUTES = ("fps", "time_unit", "ds_type")
+VARIABLES = ("position", "confidence", "time", "space", "keypoint", "keypoints", "individual", "individuals")
+ATTRIBUTES = ("fps", "time_unit", "lmm")
+PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset")
 UNEVEN = 1e-4  # time steps that differ by more than this share of the median are an irregular clock
 CANDIDATES = ("keypoints", *(c for c in HIERARCHIES if c != "keypoints"))
 MISSING_LIBRARIES = "Install them with: pip install 'large-movement-model[interop]'"
@@ -41,7 +44,7 @@ MISSING_LIBRARIES = "Install them with: pip install 'large-movement-model[intero
 
 def sniff(given: Input) -> bool:
     """True for HDF5 files that hold the name of movement's variable; names stand in them as plain text."""
-    return given.head.startswith(MAGIC) and b"position" in given.data()
+    return given.head.startswith(MAGIC) and (b"position" in given.head or b"position" in given.data())
 
 
 @source(
@@ -63,13 +66,9 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         # HDF5 reads a file of its own faster than bytes, which gzipped files leave us with
         plain = path.stat().st_size == len(content)
         with h5py.File(path, "r", locking=False) if plain else h5py.File(io.BytesIO(content), "r") as f:
-            found = dict(f.items())
-            _check_sizes(found, content)
-            data = _Data(
-                {k: _plain(f.attrs[k]) for k in f.attrs if k in ATTRIBUTES or k.startswith("lmm_")},
-                dict(_variables(found)),
-            )
-        return _people(data, options, path)
+            attrs = _attributes(f.id, ATTRIBUTES)
+            variables = dict(_variables(f.id, content))
+        return _people(_Data(attrs, _kept(attrs, path), variables), options, path)
     except (InputError, MotionError):
         raise
     except Exception as e:  # damaged HDF5 raises a dozen kinds of error
@@ -95,21 +94,20 @@ def _check_heaps(content: bytes) -> None:
             at += step
 
 
-def _check_sizes(found: dict[str, Any], content: bytes) -> None:
-    """Raise ValueError for data that claim more than can be there, before a library allocates it.
+def _check_size(name: str, variable: Any, content: bytes) -> None:
+    """Raise ValueError for a data set that claims more than can be there, before a library allocates it.
 
     HDF5 allocates what the length of a string says: the lengths are the first 4 bytes of each descriptor (HDF5 File
     Format Specification 3.0, section IV.B, variable-length types).
     """
-    for name, variable in found.items():
-        strings = variable.dtype.kind == "O"
-        if variable.size > (MAX_JOINTS if strings else MAX_NUMBERS):
-            raise ValueError(f"{name} claims {variable.size} values")
-        if strings and variable.id.get_offset() is not None:
-            start, stored = variable.id.get_offset(), variable.id.get_storage_size()
-            descriptors = np.frombuffer(content[start : start + stored], np.uint8).reshape(variable.size, -1)
-            if (descriptors[:, :4].copy().view("<u4") > len(content)).any():
-                raise ValueError(f"{name} has a text longer than the file")
+    strings, size = variable.dtype.kind == "O", math.prod(variable.shape)
+    if size > (MAX_JOINTS if strings else MAX_NUMBERS):
+        raise ValueError(f"{name} claims {size} values")
+    if strings and variable.get_offset() is not None:
+        start, stored = variable.get_offset(), variable.get_storage_size()
+        descriptors = np.frombuffer(content[start : start + stored], np.uint8).reshape(size, -1)
+        if (descriptors[:, :4].copy().view("<u4") > len(content)).any():
+            raise ValueError(f"{name} has a text longer than the file")
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,10 @@ class _Variable:
 
 @dataclass(frozen=True)
 class _Data:
+    """A file: movement's attributes, what lmm kept beside them, and the variables."""
+
     attrs: dict[str, Any]
+    kept: dict[str, Any]
     variables: dict[str, _Variable]
 
     def names(self, dim: str, size: int) -> list[str]:
@@ -134,38 +135,78 @@ class _Data:
         return [str(n) for n in (range(size) if named is None else named.values.tolist())]
 
 
-def _variables(found: dict[str, Any]) -> Iterator[tuple[str, _Variable]]:
+def _variables(file: Any, content: bytes) -> Iterator[tuple[str, _Variable]]:
     """Yield the variables of the schema. A netCDF dimension is an HDF5 dimension scale, and a coordinate its own."""
-    for name in ("position", "confidence", "time", "space", "keypoint", "keypoints", "individual", "individuals"):
-        variable = found.get(name)
-        if variable is None:
+    from h5py import h5a, h5d, h5ds, h5r
+
+    for name in VARIABLES:
+        if not file.links.exists(name.encode()):
             continue
-        own, text = variable.is_scale, variable.dtype.kind in "OS"
-        if own and not text and _plain(variable.attrs.get("NAME", "")).startswith("This is a netCDF dimension but not"):
+        variable = h5d.open(file, name.encode())
+        _check_size(name, variable, content)
+        own, text = h5ds.is_scale(variable), variable.dtype.kind in "OS"
+        if own and not text and h5ds.get_scale_name(variable).startswith(b"This is a netCDF dimension but not"):
             continue
-        dims = (name,) if own else tuple(scales[0].name.rpartition("/")[2] for scales in variable.dims)
-        values = variable.asstr()[()] if text else _unpacked(variable)
-        yield _singular(name), _Variable(tuple(map(_singular, dims)), values)
+        scales = () if own else _values(h5a.open(variable, b"DIMENSION_LIST"))
+        dims = [name] if own else [h5r.get_name(s[0], file).decode().rpartition("/")[2] for s in scales]
+        values = _values(variable)
+        if text:
+            values = np.array([n.decode() for n in values.ravel()], object)
+        yield _singular(name), _Variable(tuple(map(_singular, dims)), values if text else _unpacked(variable, values))
 
 
-def _unpacked(variable: Any) -> NDArray[Any]:
-    """Return numbers as float64, NaN for the fill value, unpacked (CF conventions 1.11, sections 2.5.1 and 8.1)."""
-    values = np.array(variable[()], np.float64)
-    names = ("_FillValue", "missing_value", "scale_factor", "add_offset")
-    told = {n: _plain(variable.attrs[n]) for n in variable.attrs if n in names}
+def _unpacked(variable: Any, stored: NDArray[Any]) -> NDArray[Any]:
+    """Return floats as stored, other and packed numbers as float64; NaN for the fill value.
+
+    CF conventions 1.11, sections 2.5.1 and 8.1.
+    """
+    told = _attributes(variable, PACKING)
+    packed = "scale_factor" in told or "add_offset" in told
+    values = stored if stored.dtype.kind == "f" and not packed else stored.astype(np.float64)
     for fill in (told.get("_FillValue"), told.get("missing_value")):
         if fill is not None and not np.isnan(fill):
             values[values == fill] = np.nan
-    if "scale_factor" in told or "add_offset" in told:
+    if packed:
         values = values * told.get("scale_factor", 1) + told.get("add_offset", 0)
     return values
 
 
-def _plain(value: Any) -> Any:
-    """Return an attribute as netCDF means it: text as str, an array of one number as the number."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+def _attributes(owner: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return those of the attributes `names` that the file or variable has: text as str, one number as a number."""
+    from h5py import h5a
+
+    found = {}
+    for name in names:
+        if h5a.exists(owner, name.encode()):
+            value = _values(h5a.open(owner, name.encode()))
+            one = value.item() if value.size == 1 else value
+            found[name] = one.decode() if isinstance(one, bytes) else one
+    return found
+
+
+def _values(stored: Any) -> NDArray[Any]:
+    """Return all of a data set or an attribute. Raises ValueError for one of no extent."""
+    from h5py import h5a, h5s
+
+    if stored.shape is None:
+        raise ValueError("values are missing")
+    values = np.empty(stored.shape, stored.dtype)
+    if isinstance(stored, h5a.AttrID):
+        stored.read(values)
+    else:
+        stored.read(h5s.ALL, h5s.ALL, values)
+    return values
+
+
+def _kept(attrs: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return what `lmm.exports.netcdf` kept in the attribute `lmm`; empty where there is none."""
+    try:
+        kept = json.loads(str(attrs.get("lmm", "{}")))
+    except (ValueError, RecursionError):
+        kept = None
+    if not isinstance(kept, dict):
+        raise InputError(path, "has an attribute lmm that lmm did not write", "Remove it")
+    return kept
 
 
 def _singular(name: str) -> str:
@@ -194,19 +235,20 @@ def _people(data: _Data, options: Options, path: Path) -> list[Motion]:
     if axes != sorted(axes):
         positions = positions[..., [axes.index(a) for a in sorted(axes)]]
     positions = positions.reshape(-1, *positions.shape[-3:])
-    if not np.isfinite(positions).all():
-        positions = np.where(np.isfinite(positions).all(axis=-1, keepdims=True), positions, np.nan)
-    confidence, notes = _confidence(data, order[:-1], positions)
+    finite = np.isfinite(positions).all(axis=-1)
+    if not finite.all():
+        positions = np.where(finite[..., None], positions, np.nan)
+    confidence, notes = _confidence(data, order[:-1], finite)
     individuals = data.names("individual", sizes.get("individual", 1))
     fps, times, start_s = _clock(data, sizes["time"], options, path)
     skeleton, layout = _skeleton(data, names, path)
-    positions, space, how = _in_space(positions, data.attrs, skeleton, layout, options, path)
+    positions, space, how = _in_space(positions, data.kept, skeleton, layout, options, path)
     meta = {
-        **_told(data, "lmm_meta", dict, path),
+        **data.kept.get("meta", {}),
         **({"up": how} if how else {}),
         **({"notes": notes} if notes else {}),
     }
-    size = tuple(int(n) for n in _told(data, "lmm_size", list, path)) or None
+    size = tuple(int(n) for n in data.kept.get("size", ())) or None
     fields: dict[str, Any] = {"times": times, "start_s": start_s}
     return [
         make_motion(
@@ -217,9 +259,8 @@ def _people(data: _Data, options: Options, path: Path) -> list[Motion]:
     ]  # fmt: skip
 
 
-def _confidence(data: _Data, order: tuple[str, ...], positions: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
-    """Return (people, T, J) in [0, 1]: 1 for each position where the file holds no confidence, or only NaN."""
-    finite = np.isfinite(positions).all(axis=-1)
+def _confidence(data: _Data, order: tuple[str, ...], finite: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Return (people, T, J) in [0, 1]: 1 for each `finite` position where the file holds no confidence, or only NaN."""
     stated = data.variables.get("confidence")
     if stated is None:
         return finite.astype(np.float32), []
@@ -229,9 +270,8 @@ def _confidence(data: _Data, order: tuple[str, ...], positions: NDArray[Any]) ->
     if not np.isfinite(c).any():
         return finite.astype(np.float32), []
     over = int((c > 1).sum())
-    return np.where(finite, np.clip(np.nan_to_num(c, nan=0), 0, 1), 0), [
-        f"{over} confidences above 1 are read as 1"
-    ] if over else []
+    notes = [f"{over} confidences above 1 are read as 1"] if over else []
+    return np.where(finite & (c > 0), np.minimum(c, 1), 0), notes
 
 
 def _clock(data: _Data, frames: int, options: Options, path: Path) -> tuple[float, NDArray[Any] | None, float]:
@@ -239,9 +279,9 @@ def _clock(data: _Data, frames: int, options: Options, path: Path) -> tuple[floa
     stated = data.attrs.get("fps")
     stated = float(stated) if stated is not None and np.size(stated) == 1 and str(stated) != "None" else None
     stated = stated if stated is not None and 0 < stated < 1e5 else None
-    times = data.variables["time"].values if "time" in data.variables else None
+    times = data.variables["time"].values.astype(np.float64) if "time" in data.variables else None
     if times is None or data.attrs.get("time_unit") != "seconds" or options.source_fps is not None:
-        return options.rate(path, stated), None, float(data.attrs.get("lmm_start_s", 0))
+        return options.rate(path, stated), None, float(data.kept.get("start_s", 0))
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise InputError(
             path, "has time stamps that do not increase", "Save it again, or give the rate with --source-fps"
@@ -257,7 +297,7 @@ def _clock(data: _Data, frames: int, options: Options, path: Path) -> tuple[floa
 
 def _skeleton(data: _Data, names: list[str], path: Path) -> tuple[Skeleton, Table]:
     """Return the skeleton that lmm kept in the file, else the table with these joints, or one that knows the names."""
-    kept = _told(data, "lmm_skeleton", dict, path)
+    kept = data.kept.get("skeleton")
     if kept and kept.get("table") in table_names():
         pairs = tuple((str(r), str(l)) for r, l in kept["pairs"])
         return Skeleton(
@@ -270,28 +310,20 @@ def _skeleton(data: _Data, names: list[str], path: Path) -> tuple[Skeleton, Tabl
 
 
 def _in_space(
-    positions: NDArray[Any], attrs: dict[str, Any], skeleton: Skeleton, layout: Table, options: Options, path: Path
+    positions: NDArray[Any], kept: dict[str, Any], skeleton: Skeleton, layout: Table, options: Options, path: Path
 ) -> tuple[NDArray[Any], Any, str | None]:
     """Return positions (people, T, J, C) in pixels, or metres with y up, the space, and how the vertical was known."""
-    if attrs.get("lmm_space") == "body":
+    if kept.get("space") == "body":
         return positions, "body", None
     if positions.shape[-1] == 2:
         return positions, "image", None
-    unit = options.units or UNITS_M.get(str(attrs.get("lmm_units")))
-    if unit is None:
+    stated = options.units or UNITS_M.get(str(kept.get("units")))
+    if stated is None:
         raise InputError(path, "does not state its unit", "Give it with --units, for example --units m")
-    up = options.up or attrs.get("lmm_up")
+    unit = np.float64(stated)  # products in double precision, of floats of single too
+    up = options.up or kept.get("up")
     if up in ("x", "y", "z", "-x", "-y", "-z"):
         return y_up_from(up, positions) * unit, "world", f"{up} up, {'as given' if options.up else 'as the file says'}"
-    together = np.concatenate(list(positions))
+    together = np.concatenate(list(positions), dtype=np.float64)
     turned, how = turn_y_up(together, skeleton.joints, layout, None, None, path)
     return turned.reshape(positions.shape) * unit, "world", how
-
-
-def _told(data: _Data, name: str, kind: type, path: Path) -> Any:
-    """Return lmm's own attribute, JSON of the type `kind`; an empty one where it is absent."""
-    text = data.attrs.get(name)
-    value = json.loads(str(text)) if text is not None else kind()
-    if not isinstance(value, kind):
-        raise InputError(path, f"has an attribute {name} that lmm did not write", "Remove it")
-    return value

@@ -76,7 +76,8 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         people = [_people(given.member(name, MAX_FRAME_BYTES), f"{path}/{name}") for _, name in names]
     points = _array([p for frame in people for p in frame], path)
     skeleton = table(_layout(points, options.variant, path)).skeleton
-    points[~(points[..., 2] > 0) | (points[..., :2] == 0).all(axis=-1)] = np.nan
+    x, y, score = np.moveaxis(points, -1, 0)
+    points[~(score > 0) | ((x == 0) & (y == 0))] = np.nan
     fps = options.rate(path, None, "OpenPose files do not state their frame rate")
     span = numbers[-1] - numbers[0] + 1
     if span > min(MAX_FRAMES, 1000 + 100 * len(numbers)):
@@ -216,18 +217,18 @@ def _body25_or_25b(points: NDArray[Any]) -> str:
     are an elbow and an eye. In BODY_25B points 5 and 6 (shoulders) lie around 17 (upper neck), 1 and 2 (eyes) close to
     0 (nose). Each is measured in units of the person's extent, where all three points are seen.
     """
-    seen = points[..., 2] > 0.05
-    points, seen = points[seen.sum(axis=1) >= 4], seen[seen.sum(axis=1) >= 4]
-    xy = points[..., :2].astype(np.float64)
-    low, high = (np.where(seen[..., None], xy, beyond) for beyond in (np.inf, -np.inf))
-    extent = (high.max(axis=1) - low.min(axis=1)).max(axis=1)[:, None]
+    points = points[(points[..., 2] > 0.05).sum(axis=1) >= 4]
+    x, y, score = points.T.astype(np.float64)
+    seen, at = score > 0.05, x + 1j * y
+    spans = [np.where(seen, v, -np.inf).max(axis=0) - np.where(seen, v, np.inf).min(axis=0) for v in (x, y)]
+    extent = np.maximum(*spans)
 
     def distance(*ends_and_middle: tuple[int, int, int]) -> NDArray[Any]:
         """Mean distance (P,) of the middles from the midpoints of their ends, over the extent; NaN if none is seen."""
         a, b, middle = np.array(ends_and_middle).T
-        away = np.linalg.norm((xy[:, a] + xy[:, b]) / 2 - xy[:, middle], axis=-1) / np.where(extent > 0, extent, 1)
-        valid = seen[:, a] & seen[:, b] & seen[:, middle]
-        return np.asarray(np.where(valid, away, 0).sum(axis=1) / np.where(valid.any(axis=1), valid.sum(axis=1), np.nan))
+        away = np.abs((at[a] + at[b]) / 2 - at[middle]) / np.where(extent > 0, extent, 1)
+        valid = seen[a] & seen[b] & seen[middle]
+        return np.asarray(np.where(valid, away, 0).sum(axis=0) / np.where(valid.any(axis=0), valid.sum(axis=0), np.nan))
 
     as_25 = distance((9, 12, 8), (2, 5, 1), (15, 16, 0))
     as_25b = distance((1, 2, 0), (5, 6, 17), (3, 4, 0))

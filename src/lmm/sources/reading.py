@@ -207,9 +207,9 @@ def _read_one(chosen: Source, given: Input, options: Options, item: str | None) 
     out = []
     for i, m in enumerate(people):
         meta = {"source": given.path.name, "person": str(i), "item": item, **m.meta, **known, "format": chosen.name}
-        captions = meta.get("captions") or []
-        meta["captions"] = [str(c) for c in captions] if isinstance(captions, list) else [str(captions)]
-        meta["notes"] = [*meta.get("notes", []), *unheeded]
+        for key, more in (("captions", []), ("notes", unheeded)):
+            texts = meta.get(key) or []
+            meta[key] = [*map(str, texts if isinstance(texts, list) else [texts]), *more]
         if not m.observed.any():
             raise InputError(given.path, "has no observed joint at all", "Check that the recording worked")
         out.append(m.replace(meta=_plain({k: v for k, v in meta.items() if v not in (None, [])})))

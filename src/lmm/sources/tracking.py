@@ -42,7 +42,7 @@ class _Track:
         out[:, :2] += self.velocity * (frame - self.frames[-1])
         return out
 
-    def add(self, frame: int, detection: int, pose: Array, fps: float) -> None:
+    def add(self, frame: int, detection: int, pose: Array, size: float, fps: float) -> None:
         before, ahead = self.pose, self.predicted(frame)
         both = (pose[:, 2] > 0) & (before[:, 2] > 0)
         weight = np.minimum(pose[both, 2], before[both, 2])
@@ -52,7 +52,7 @@ class _Track:
             self.velocity = self.velocity + new * (moved - self.velocity)
         ahead[:, 2] *= 0.5
         self.pose = np.where(pose[:, 2:] > 0, pose, ahead)
-        self.size = max(_size(pose), 0.9 * self.size)
+        self.size = max(size, 0.9 * self.size)
         self.frames.append(frame)
         self.detections.append(detection)
 
@@ -62,11 +62,11 @@ class _Track:
         chain = np.concatenate([self.pose[None], poses])
         weight = np.minimum(chain[1:, :, 2], chain[:-1, :, 2])
         total = weight.sum(axis=1)
-        moved = np.einsum("nj,njc->nc", weight, np.diff(chain[..., :2], axis=0)) / np.maximum(total, 1e-12)[:, None]
+        moved = (weight[:, None] @ (chain[1:, :, :2] - chain[:-1, :, :2]))[:, 0] / np.maximum(total, 1e-12)[:, None]
+        new = np.clip(1 / (len(self.frames) + np.arange(count)), min(1, 1 / (VELOCITY_MEMORY_S * fps)), 1) * (total > 0)
         x, y = self.velocity.tolist()
-        for k, (dx, dy) in enumerate(moved.tolist()):
-            new = min(1.0, max(1 / (len(self.frames) + k), 1 / (VELOCITY_MEMORY_S * fps))) if total[k] > 0 else 0.0
-            x, y = x + new * (dx - x), y + new * (dy - y)
+        for (dx, dy), share in zip(moved.tolist(), new.tolist(), strict=True):
+            x, y = x + share * (dx - x), y + share * (dy - y)
         self.velocity = np.array([x, y])
         seen = chain[..., 2] > 0
         last = np.where(seen.any(axis=0), count - np.argmax(seen[::-1], axis=0), 0)
@@ -112,12 +112,12 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
         pose, people = together[span], np.flatnonzero(visible[span])
         done += [k for k in live if t - k.frames[-1] > max(1.0, MAX_GAP_S * fps)]
         live = [k for k in live if t - k.frames[-1] <= max(1.0, MAX_GAP_S * fps)]
-        matched = _match(live, pose[people], t, fps)
+        matched = _match(live, pose[people], sizes[span][people], t, fps)
         for k, d in matched:
-            live[k].add(t, int(people[d]), pose[people[d]], fps)
+            live[k].add(t, int(people[d]), pose[people[d]], float(sizes[span][people[d]]), fps)
         taken = {d for _, d in matched}
         new = [int(p) for d, p in enumerate(people) if d not in taken]
-        live += [_Track(pose[p], _size(pose[p]), [t], [p]) for p in new]
+        live += [_Track(pose[p], float(sizes[span][p]), [t], [p]) for p in new]
         clear_until = t
         while clear_until < len(spans) - 1 and steps[clear_until] is not None:
             clear_until += 1
@@ -153,21 +153,19 @@ def _clear_steps(together: Array, sizes: Array, begin: Array, visible: Array) ->
     if most > MOST_AT_ONCE:
         return out
     slots = np.arange(most)
-    nobody = len(together)
-    rows = np.where(slots < counts[:, None], begin[:-1, None] + slots, nobody)
-    everyone = np.concatenate([together, np.zeros((1, *together.shape[1:]))])
-    sizes, there = np.append(sizes, 0)[rows], np.append(visible, False)[rows]
+    there = slots < counts[:, None]
+    there[there] = visible
     for first in range(0, len(counts) - 1, CHUNK):
-        now, then = (
-            slice(first, min(first + CHUNK, len(counts) - 1)),
-            slice(first + 1, min(first + CHUNK, len(counts) - 1) + 1),
-        )
-        a, b = everyone[rows[now]][:, :, None], everyone[rows[then]][:, None]
-        weight = np.minimum(a[..., 2], b[..., 2])
-        total = weight.sum(axis=-1)
-        cost = (weight * np.hypot(a[..., 0] - b[..., 0], a[..., 1] - b[..., 1])).sum(axis=-1)
-        cost /= np.maximum(total, 1e-12) * np.maximum(np.maximum(sizes[now][:, :, None], sizes[then][:, None]), 1e-6)
-        cost[(total == 0) | ~(there[now][:, :, None] & there[then][:, None])] = FAR
+        last = min(first + CHUNK, len(counts) - 1)
+        then = slice(first + 1, last + 1)
+        at, i, j = np.nonzero(there[first:last, :, None] & there[then, None])
+        a, b = begin[first:last][at] + i, begin[then][at] + j
+        (ax, ay, a_score), (bx, by, b_score) = together[a].T, together[b].T
+        weight = np.minimum(a_score, b_score)
+        total = weight.sum(axis=0)
+        away = (weight * np.sqrt((ax - bx) ** 2 + (ay - by) ** 2)).sum(axis=0) / np.maximum(total, 1e-12)
+        cost = np.full((last - first, most, most), FAR)
+        cost[at, i, j] = np.where(total > 0, away / np.maximum(np.maximum(sizes[a], sizes[b]), 1e-6), FAR)
         nearest, back = cost.argmin(axis=2), cost.argmin(axis=1)
         best = cost.min(axis=2)
         mutual = np.take_along_axis(back, nearest, axis=1) == slots
@@ -182,7 +180,7 @@ def _clear_steps(together: Array, sizes: Array, begin: Array, visible: Array) ->
     return out
 
 
-def _match(tracks: list[_Track], people: Array, frame: int, fps: float) -> list[tuple[int, int]]:
+def _match(tracks: list[_Track], people: Array, sizes: Array, frame: int, fps: float) -> list[tuple[int, int]]:
     """Return (track, person) index pairs of the cheapest assignment of `people` (P, J, 3), without those too far."""
     if not tracks or not len(people):
         return []
@@ -192,7 +190,7 @@ def _match(tracks: list[_Track], people: Array, frame: int, fps: float) -> list[
     weight = np.minimum(ahead[:, None, :, 2], people[None, :, :, 2])
     distance = np.linalg.norm(ahead[:, None, :, :2] - people[None, :, :, :2], axis=-1)
     total = weight.sum(axis=-1)
-    size = np.maximum(np.array([k.size for k in tracks])[:, None], [_size(p) for p in people])
+    size = np.maximum(np.array([k.size for k in tracks])[:, None], sizes)
     cost = (weight * distance).sum(axis=-1) / np.maximum(total, 1e-12) / np.maximum(size, 1e-6)
     unseen_s = np.array([frame - k.frames[-1] for k in tracks]) / fps
     gate = (GATE + GATE_PER_S * unseen_s)[:, None]
@@ -209,19 +207,14 @@ def _match(tracks: list[_Track], people: Array, frame: int, fps: float) -> list[
 def _cleaned(frame: Array) -> Array:
     """Return float64 (P, J, 3) with 0, 0, 0 for each joint that is not finite or has no score."""
     pose = np.array(frame, dtype=np.float64)
-    pose[~(np.isfinite(pose).all(axis=-1) & (pose[..., 2] > 0))] = 0
+    x, y, score = np.moveaxis(pose, -1, 0)
+    pose[~(np.isfinite(x) & np.isfinite(y) & np.isfinite(score) & (score > 0))] = 0
     return pose
 
 
 def _sizes(poses: Array) -> Array:
-    """Return `_size` of each of `poses` (N, J, 3)."""
-    seen = poses[..., 2:] > 0
-    low, high = (np.where(seen, poses[..., :2], edge) for edge in (np.inf, -np.inf))
-    box = high.max(axis=1, initial=-np.inf) - low.min(axis=1, initial=np.inf)
-    return np.where(seen.any(axis=(1, 2)), np.hypot(*np.maximum(box, 0).T), 0.0)
-
-
-def _size(pose: Array) -> float:
-    """Return the diagonal of the box of the joints seen in `pose` (J, 3)."""
-    at = pose[pose[:, 2] > 0, :2]
-    return float(np.linalg.norm(np.ptp(at, axis=0))) if len(at) else 0.0
+    """Return the diagonal of the box of the joints seen in each of `poses` (N, J, 3); 0 where none is seen."""
+    x, y, score = poses.T
+    seen = score > 0
+    width, height = (np.where(seen, v, -np.inf).max(axis=0) - np.where(seen, v, np.inf).min(axis=0) for v in (x, y))
+    return np.where(seen.any(axis=0), np.hypot(width, height), 0.0)

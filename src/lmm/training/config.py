@@ -44,6 +44,7 @@ class TrainConfig(BaseModel):
     lr, schedule, warmup_steps, weight_decay, clip_norm, ema   of AdamW and of the averaged weights that are kept
     patience             epochs without a better validation loss after which training stops; 0: never
     val_windows          windows of the validation clips, always the same
+    statistics_windows   windows of the training clips that the features' statistics are taken from
     precision            ``bf16`` computes in bfloat16 where that is safe (GPU)
     workers              processes that cut windows; 0: none
     checkpoint_steps     steps between checkpoints, from which `--resume` goes on exactly
@@ -72,6 +73,7 @@ class TrainConfig(BaseModel):
     ema: float = Field(default=0.999, ge=0, lt=1)
     patience: int = Field(default=0, ge=0)
     val_windows: int = Field(default=512, ge=1)
+    statistics_windows: int = Field(default=2048, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = Field(default=0, ge=0, le=256)
     checkpoint_steps: int = Field(default=200, ge=1)

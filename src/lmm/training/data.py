@@ -16,7 +16,6 @@ from lmm.pipeline.features import FeatureSpec, statistics
 from lmm.training.config import TrainConfig
 
 FPS = 15.0
-STATISTICS_WINDOWS = 2048
 STATISTICS_SEED, VAL_SEED = 1, 2  # beside the run's seed: never the windows of a training step
 
 
@@ -57,7 +56,7 @@ def load_data(config: TrainConfig, context_frames: int, horizon_frames: int) -> 
         raise LmmError("no store has clips of split val: name some with val_subjects, to choose the weights by.")
     identity = FeatureSpec(layout=config.layout, fps=FPS)
     sampler = Sampler(train, weights, identity, context_frames, horizon_frames, config.views, config.augmentation)
-    windows = [sampler.draw((config.seed, STATISTICS_SEED, i)) for i in range(STATISTICS_WINDOWS)]
+    windows = [sampler.draw((config.seed, STATISTICS_SEED, i)) for i in range(config.statistics_windows)]
     spec = statistics(w.features for w in windows)
     recorded = np.any([w.recorded.any(axis=0) for w in windows], axis=0)
     told = {

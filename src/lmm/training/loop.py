@@ -34,7 +34,6 @@ from lmm.training.data import VAL_SEED, RunData, load_data
 
 LOG = "log.csv"
 FIELDS = ("step", "epoch", "loss", "val_loss", "lr", "grad_norm", "seconds")
-FIT_BATCHES = 32
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -76,7 +75,8 @@ def _train(config: TrainConfig, out: Path, device: torch.device, report: Report,
         licence=data.licence,
         trained_on=data.trained_on,
     ).to(device)
-    network.fit(network.example(data.train.batch(config.seed, i, config.batch)) for i in range(FIT_BATCHES))
+    batches = max(1, config.statistics_windows // config.batch)
+    network.fit(network.example(data.train.batch(config.seed, i, config.batch)) for i in range(batches))
     average = copy.deepcopy(network).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
     begun: dict[str, Any] = {"step": 0, "best": math.inf, "bad_epochs": 0, "val_loss": None}
@@ -84,8 +84,8 @@ def _train(config: TrainConfig, out: Path, device: torch.device, report: Report,
     log = _Log(out, state["step"], rank)
     val = [network.example(b) for b in _val_batches(data.val, config)]
     start = time.monotonic()
-    batches = _batches(data.train, config, state["step"], rank, world)
-    for step, batch in zip(range(state["step"], config.steps), batches, strict=False):
+    steps = _batches(data.train, config, state["step"], rank, world)
+    for step, batch in zip(range(state["step"], config.steps), steps, strict=False):
         if config.patience and state["bad_epochs"] >= config.patience:
             break
         lr = learning_rate(config, step)

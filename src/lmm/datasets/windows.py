@@ -25,6 +25,8 @@ from lmm.tokens import PARTS
 
 Array = NDArray[Any]
 MIN_CONTEXT, MIN_HORIZON = 8, 8  # frames: about half a second each
+MAX_TRIES = 100
+LEAST_DEPTH_M = 1.0
 
 
 class Augmentation(BaseModel):
@@ -35,6 +37,7 @@ class Augmentation(BaseModel):
     short         the context is cut to a random length, as a user's short clip is
     drop_joints   each joint of the context is missing throughout with this probability, in half of the windows
     drop_regions  one body part is missing throughout
+    drop_frames   a stretch of the context is missing
     noise         2D: keypoints get confidences and errors like those of a pose estimator
     tilt_deg      2D: cameras are turned by up to this much in azimuth and elevation
     """
@@ -46,6 +49,7 @@ class Augmentation(BaseModel):
     short: float = Field(default=0.75, ge=0, le=1)
     drop_joints: float = Field(default=0.1, ge=0, le=1)
     drop_regions: float = Field(default=0.1, ge=0, le=1)
+    drop_frames: float = Field(default=0.15, ge=0, le=1)
     noise: float = Field(default=0.3, ge=0, le=1)
     tilt_deg: float = Field(default=10.0, ge=0, le=45)
 
@@ -69,13 +73,15 @@ class Window:
 class Batch:
     """Windows side by side: contexts end together (padded on the left), horizons begin together.
 
-    context (B, T, 75), valid (B, T), observed (B, T, 25); target (B, H, 75), recorded (B, H, 25). T is a multiple of 5.
+    context (B, T, 75), valid (B, T), observed (B, T, 25), T a multiple of 5; target (B, H, 75), present (B, H, 25): the
+    joints that it and the context show; recorded (B, H, 25): those of them that count.
     """
 
     context: Array
     valid: Array
     observed: Array
     target: Array
+    present: Array
     recorded: Array
 
 
@@ -134,19 +140,17 @@ class Sampler:
     augmentation: Augmentation | None = None
 
     def draw(self, seed: Sequence[int]) -> Window:
-        """Return the window that `seed` names: the same seed, the same window, in any process."""
+        """Return the window that `seed` names: the same seed, the same window, in any process.
+
+        Raises MotionError if none of MAX_TRIES windows can be made: the clips do not fit `spec`.
+        """
         rng = np.random.default_rng(seed)
-        share = np.asarray(self.weights, np.float64)
-        while True:
-            clips = self.corpora[int(rng.choice(len(share), p=share / share.sum()))]
-            motion, begin = clips.cut(int(rng.integers(clips.num_cuts)))
-            camera = views(self.num_views)[int(rng.integers(self.num_views))]
+        for _ in range(MAX_TRIES - 1):
             try:
-                if self.augmentation is None:
-                    return cut_window(motion, begin, self.spec, self.context_frames, self.horizon_frames, camera)
-                return self._augmented(motion, begin, camera, self.augmentation, rng)
-            except MotionError:
-                continue  # an edge-on view, or dropped joints that leave nothing to centre or measure: draw another
+                return self._tried(rng)
+            except MotionError:  # an edge-on view, or dropped joints that leave nothing to centre or measure
+                continue
+        return self._tried(rng)
 
     def batch(self, seed: int, step: int, size: int, pool: int = 8, part: slice = slice(None)) -> Batch:
         """Return batch number `step` (or the `part` of it that one of several processes trains on).
@@ -166,6 +170,15 @@ class Sampler:
         clips = self.corpora[int(rng.choice(len(share), p=share / share.sum()))]
         return min(clips.cut(int(rng.integers(clips.num_cuts)))[1], self.context_frames)
 
+    def _tried(self, rng: Any) -> Window:
+        share = np.asarray(self.weights, np.float64)
+        clips = self.corpora[int(rng.choice(len(share), p=share / share.sum()))]
+        motion, begin = clips.cut(int(rng.integers(clips.num_cuts)))
+        camera = views(self.num_views)[int(rng.integers(self.num_views))]
+        if self.augmentation is None:
+            return cut_window(motion, begin, self.spec, self.context_frames, self.horizon_frames, camera)
+        return self._augmented(motion, begin, camera, self.augmentation, rng)
+
     def _augmented(self, motion: Motion, begin: int, camera: Camera, a: Augmentation, rng: Any) -> Window:
         context = min(begin, self.context_frames)
         if rng.random() < a.short:
@@ -177,7 +190,7 @@ class Sampler:
         if self.spec.layout == "xyc" and piece.space == "world":
             turn = rng.uniform(-a.tilt_deg, a.tilt_deg, 2)
             at = {"azimuth_deg": camera.azimuth_deg + turn[0], "elevation_deg": camera.elevation_deg + turn[1]}
-            piece = project(piece, camera.model_copy(update=at), context)
+            piece = _filmed(piece, camera.model_copy(update=at), context)
         if self.spec.layout == "xyc" and rng.random() < a.noise:
             piece = _as_estimated(piece, context, rng)
         missing = np.zeros(NUM_JOINTS, bool)
@@ -188,7 +201,13 @@ class Sampler:
         if rng.random() < a.drop_regions:
             part = list(PARTS)[int(rng.integers(len(PARTS)))]
             missing[[BODY_25.index[joint] for joint in PARTS[part] if joint != "MidHip"]] = True
-        return _window(_without(piece, missing, context), context, self.spec)
+        gone = np.zeros(piece.observed.shape, bool)
+        gone[:context] = missing
+        if rng.random() < a.drop_frames:
+            length = int(rng.integers(1, max(2, context // 2)))
+            start = int(rng.integers(0, context - length + 1))
+            gone[start : start + length] = True
+        return _window(_without(piece, gone), context, self.spec)
 
 
 def cut_window(
@@ -196,12 +215,12 @@ def cut_window(
 ) -> Window:
     """Return the window whose horizon begins at frame `begin` of `motion`, seen by `camera` if `spec` is 2D.
 
-    Raises MotionError if nothing in the context tells the body's place or size.
+    Raises MotionError if nothing in the context tells the body's place or size, or the person leaves the camera.
     """
     first = max(0, begin - context_frames)
     piece = motion.crop(first, min(motion.num_frames, begin + horizon_frames))
     if spec.layout == "xyc" and piece.space == "world":
-        piece = project(piece, camera, begin - first)
+        piece = _filmed(piece, camera, begin - first)
     return _window(piece, begin - first, spec)
 
 
@@ -216,6 +235,7 @@ def collate(windows: Sequence[Window], horizon_frames: int, context_frames: int 
         np.zeros((size, frames, NUM_JOINTS), bool),
         np.zeros((size, horizon_frames, NUM_FEATURES), np.float32),
         np.zeros((size, horizon_frames, NUM_JOINTS), bool),
+        np.zeros((size, horizon_frames, NUM_JOINTS), bool),
     )
     for i, w in enumerate(windows):
         c = w.context_frames
@@ -224,6 +244,7 @@ def collate(windows: Sequence[Window], horizon_frames: int, context_frames: int 
         batch.observed[i, frames - c :] = w.features.observed[:c]
         h = min(horizon_frames, len(w.features.values) - c)
         batch.target[i, :h] = w.features.values[c : c + h]
+        batch.present[i, :h] = w.features.observed[c : c + h] & w.features.observed[:c].any(axis=0)
         batch.recorded[i, :h] = w.recorded[c : c + h]
     return batch
 
@@ -292,11 +313,23 @@ def _as_estimated(piece: Motion, context: int, rng: Any) -> Motion:
     )
 
 
-def _without(piece: Motion, missing: Array, context: int) -> Motion:
-    """Return the motion without the `missing` joints in its context; the horizon is kept, for the loss."""
-    if not missing.any():
+def _filmed(piece: Motion, camera: Camera, context: int) -> Motion:
+    """Return the 3D motion as `camera` sees it.
+
+    Raises MotionError if a joint comes nearer than LEAST_DEPTH_M to the plane of the camera, or as far behind it: a
+    lens would show a giant, and outside its picture nothing.
+    """
+    film = project(piece, camera, context)
+    reach = camera.distance_m - LEAST_DEPTH_M
+    away = piece.positions[..., [0, 2]] - np.asarray(film.meta["camera"]["target_m"])[[0, 2]]
+    if np.nanmax(np.hypot(away[..., 0], away[..., 1])) > reach:
+        raise MotionError(f"the person moves more than {reach:g} m away from where the camera looks.")
+    return film
+
+
+def _without(piece: Motion, gone: Array) -> Motion:
+    """Return the motion without what is `gone` (T, 25)."""
+    if not gone.any():
         return piece
-    gone = np.zeros(piece.observed.shape, bool)
-    gone[:context] = missing
     positions = np.where(gone[..., None], np.nan, piece.positions)
     return piece.replace(positions=positions, confidence=np.where(gone, 0, piece.confidence))

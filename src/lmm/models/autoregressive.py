@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ class FrameDecoder(nn.Module):
     """
 
     times: Tensor
+    innovation: Tensor  # L with L Lᵀ the covariance of what a frame brings beyond its forecast; 0: not measured
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -32,6 +35,7 @@ class FrameDecoder(nn.Module):
         nn.init.zeros_(self.head.bias)
         seconds = torch.arange(1, c.block_frames + 1) / c.spec.fps
         self.register_buffer("times", time_encoding(seconds, c.width), persistent=False)
+        self.register_buffer("innovation", torch.zeros(NUM_FEATURES, NUM_FEATURES))
 
     def forward(self, inputs: Tensor, memories: list[KeysValues], context: Context) -> Tensor:
         """Return the frames (B, H, 75) that follow each of the `inputs` (B, H, 75), all at once."""
@@ -58,22 +62,40 @@ class FrameDecoder(nn.Module):
             inputs = torch.where(mixed, guess, inputs)
         return mean_loss(self(inputs, memories, batch.context), batch.target, batch.counts)
 
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[tuple[Tensor, Example]]) -> None:
+        """Measure `innovation` on pairs of a memory and the batch that it was made of."""
+        total = count = torch.zeros_like(self.innovation)
+        for memory, batch in batches:
+            inputs = torch.cat([batch.context.anchor[:, None], batch.target[:, :-1]], dim=1)
+            error = self(inputs, self.decoder.memories(memory), batch.context) - batch.target
+            error = torch.where(batch.counts, error, 0).flatten(0, 1)
+            told = batch.counts.flatten(0, 1).to(error.dtype)
+            total, count = total + error.T @ error, count + told.T @ told
+        covariance = (total / count.clamp(min=1)).double()
+        values, vectors = torch.linalg.eigh(covariance)  # pairs are counted apart: small values may come out negative
+        self.innovation.copy_(vectors * values.clamp(min=0).sqrt())
+
     def generate(
-        self, memory: Tensor, context: Context, frames: int, samples: int, noise: Tensor | None = None
+        self, memory: Tensor, context: Context, frames: int, samples: int, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return (B, samples, frames, 75), keeping keys and values from frame to frame.
 
-        Without `noise` (frames, B * samples, 75), which is added to each frame before it is fed back, all samples are
-        equal and one is computed.
+        One sample is the rollout of the expected frames. Several are sampled rollouts: to every frame, before it is fed
+        back, normal noise of the measured `innovation` is added; without a measurement all are equal.
         """
-        count = samples if noise is not None else 1
+        drawn = samples > 1 and bool(self.innovation.any())
+        count = samples if drawn else 1
         memories = repeat(self.decoder.memories(memory), count)
         mask = None if context.mask is None else context.mask.repeat_interleave(count, 0)
         known = context.known.repeat_interleave(count, 0)[:, None]
         frame, past, out = context.anchor.repeat_interleave(count, 0)[:, None], None, []
         for i in range(frames):
             x, past = self.decoder(self.embed(frame) + self.times[i], memories, mask, past=past)
-            change = self.head(x) if noise is None else self.head(x) + noise[i][:, None]
+            change = self.head(x)
+            if drawn:
+                noise = torch.randn(change.shape, generator=generator, device=change.device, dtype=change.dtype)
+                change = change + noise @ self.innovation.T
             frame = frame + change * known
             out.append(frame)
         future = torch.cat(out, dim=1).unflatten(0, (-1, count))

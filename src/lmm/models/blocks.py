@@ -102,13 +102,14 @@ class DecoderLayer(nn.Module):
         mask: Tensor | None,
         causal: bool = False,
         past: KeysValues | None = None,
+        exists: Tensor | None = None,
     ) -> tuple[Tensor, KeysValues]:
         """Return the output and the layer's own keys and values, those of the `past` included."""
         y = self.norm_self(x)
         own = self.self_attention.keys_values(y)
         if past is not None:
             own = (torch.cat([past[0], own[0]], dim=2), torch.cat([past[1], own[1]], dim=2))
-        x = x + self.dropout(self.self_attention(y, own, causal=causal))
+        x = x + self.dropout(self.self_attention(y, own, exists, causal))
         x = x + self.dropout(self.cross_attention(self.norm_cross(x), memory, mask))
         return x + self.dropout(self.feed(self.norm_feed(x))), own
 
@@ -134,15 +135,16 @@ class Decoder(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         past: list[KeysValues] | None = None,
+        exists: Tensor | None = None,
     ) -> tuple[Tensor, list[KeysValues]]:
         """Return (B, N, width) and the keys and values to give as `past` with the tokens that follow.
 
         `mask` (B, 1, 1, M) is True at valid places of the memory. `causal` lets a token see itself and those before;
-        with a `past`, give one token at a time.
+        with a `past`, give one token at a time. `exists` (B, 1, 1, N) is False at tokens that no token may see.
         """
         kept = []
         for i, layer in enumerate(self.layers):
-            x, own = layer(x, memories[i], mask, causal, past[i] if past else None)
+            x, own = layer(x, memories[i], mask, causal, past[i] if past else None, exists)
             kept.append(own)
         return self.norm(x), kept
 

@@ -12,7 +12,7 @@ from lmm.models.forecaster import ModelInfo
 from lmm.pipeline.features import NUM_JOINTS, FeatureSpec
 
 CONFIG = "config.json"
-MAX_WIDTH, MAX_LAYERS = 4096, 64
+MAX_WIDTH, MAX_LAYERS, MAX_WEIGHTS = 4096, 64, 100_000_000
 
 
 class NetworkConfig(BaseModel):
@@ -47,9 +47,11 @@ class NetworkConfig(BaseModel):
     parameters: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _divided(self) -> NetworkConfig:
+    def _possible(self) -> NetworkConfig:
         if self.width % self.heads:
             raise ValueError(f"a width of {self.width} is not shared evenly by {self.heads} heads")
+        if (self.layers + self.decoder_layers) * self.width * (self.width + self.hidden) > MAX_WEIGHTS:
+            raise ValueError(f"{self.layers} and {self.decoder_layers} layers of width {self.width} are too large")
         return self
 
     @property

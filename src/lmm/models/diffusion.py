@@ -13,8 +13,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from lmm.core.errors import MotionError
 from lmm.core.registry import architectures
-from lmm.generative.diffusion import add_noise, cosine_schedule, ddim
+from lmm.generative.diffusion import TRAIN_STEPS, add_noise, cosine_schedule, ddim
 from lmm.models.blocks import Decoder, KeysValues, repeat, time_encoding
 from lmm.models.config import NetworkConfig
 from lmm.models.flat import SIZES, FrameEncoder
@@ -39,6 +40,8 @@ class Diffusion(Network):
         super().__init__(config)
         c = config
         self.steps, self.eta = int(c.options.get("steps", STEPS)), float(c.options.get("eta", 0.0))
+        if not 1 <= self.steps <= TRAIN_STEPS or not 0 <= self.eta <= 1:
+            raise MotionError(f"diffusion takes 1 to {TRAIN_STEPS} steps and an eta of 0 to 1.")
         self.encoder = FrameEncoder(c, c.layers)
         self.embed = nn.Linear(NUM_FEATURES, c.width)
         self.noise_level = nn.Sequential(nn.Linear(c.width, 2 * c.width), nn.SiLU(), nn.Linear(2 * c.width, c.width))
@@ -58,12 +61,19 @@ class Diffusion(Network):
         measured = (total / count.clamp(min=1)).sqrt().clamp(min=LEAST_SPREAD)
         self.spread.copy_(torch.where(count > 0, measured, 1))
 
-    def denoise(self, noisy: Tensor, step: Tensor, memories: list[KeysValues], mask: Tensor | None) -> Tensor:
+    def denoise(
+        self,
+        noisy: Tensor,
+        step: Tensor,
+        memories: list[KeysValues],
+        mask: Tensor | None,
+        exists: Tensor | None = None,
+    ) -> Tensor:
         """Return the clean signal in `noisy` (B, block_frames, 75) at diffusion steps (B,)."""
         # the step as seconds of a clock that runs for 20 s: the sinusoids' periods span it
         level = self.noise_level(time_encoding(step * (20 / len(self.alpha_bars)), self.config.width).to(noisy))
         x = self.embed(noisy) + self.times + level[:, None]
-        return self.head(self.denoiser(x, memories, mask)[0])
+        return self.head(self.denoiser(x, memories, mask, exists=exists)[0])
 
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
         memories, mask, known = self._read(batch.context, DRAWS)
@@ -72,7 +82,8 @@ class Diffusion(Network):
         step = torch.randint(len(self.alpha_bars), (len(clean),), device=clean.device)
         level = self.alpha_bars.to(step.device)[step].to(clean.dtype)[:, None, None]
         noisy = add_noise(clean, torch.randn_like(clean), level)
-        return mean_loss(self.denoise(noisy, step, memories, mask) * known, clean, counts)
+        exists = None if batch.exists is None else batch.exists.repeat_interleave(DRAWS, 0)
+        return mean_loss(self.denoise(noisy, step, memories, mask, exists) * known, clean, counts)
 
     def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
         memories, mask, known = self._read(context, samples)

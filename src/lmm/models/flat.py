@@ -6,6 +6,8 @@ there: pre-norm layers, the mask of seen joints beside the 75 features, and outp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from lmm.core.registry import architectures
 from lmm.models.autoregressive import FrameDecoder
 from lmm.models.blocks import Encoder, time_encoding
 from lmm.models.config import NetworkConfig
-from lmm.models.network import Context, Example, Network
+from lmm.models.network import Context, Example, Network, mean_loss
 from lmm.pipeline.features import NUM_FEATURES, NUM_JOINTS
 
 SIZES = {
@@ -53,7 +55,14 @@ class Flat(Network):
         self.decoder = FrameDecoder(config)
 
     def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
-        return self.decoder.generate(self.encoder(context), context, frames, samples)
+        return self.decoder.generate(self.encoder(context), context, frames, samples, generator)
+
+    def validation(self, batch: Example) -> tuple[Tensor, Tensor]:
+        future = self.decoder.generate(self.encoder(batch.context), batch.context, batch.target.shape[1], 1)
+        return mean_loss(future[:, 0], batch.target, batch.counts)
+
+    def calibrate(self, batches: Iterable[Example]) -> None:
+        self.decoder.calibrate((self.encoder(b.context), b) for b in batches)
 
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
         sampled = bool(self.config.options.get("scheduled_sampling", True))

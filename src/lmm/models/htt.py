@@ -13,6 +13,8 @@ brought to frames.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ from lmm.models.autoregressive import FrameDecoder
 from lmm.models.blocks import Attention, Encoder, FeedForward, time_encoding
 from lmm.models.config import NetworkConfig
 from lmm.models.flat import FrameEncoder
-from lmm.models.network import Context, Example, Network
+from lmm.models.network import Context, Example, Network, mean_loss
 from lmm.pipeline.features import NUM_JOINTS
 from lmm.tokens import PART_SLOTS, PARTS, WINDOW, to_parts, to_windows
 
@@ -136,7 +138,14 @@ class Htt(Network):
         self.decoder = FrameDecoder(config)
 
     def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
-        return self.decoder.generate(self.encoder(context), context, frames, samples)
+        return self.decoder.generate(self.encoder(context), context, frames, samples, generator)
+
+    def validation(self, batch: Example) -> tuple[Tensor, Tensor]:
+        future = self.decoder.generate(self.encoder(batch.context), batch.context, batch.target.shape[1], 1)
+        return mean_loss(future[:, 0], batch.target, batch.counts)
+
+    def calibrate(self, batches: Iterable[Example]) -> None:
+        self.decoder.calibrate((self.encoder(b.context), b) for b in batches)
 
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
         sampled = bool(self.config.options.get("scheduled_sampling", True))

@@ -43,10 +43,16 @@ class Context:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A batch to train on: `target` (B, H, 75), which is the anchor where `counts` (B, H, 75) is False."""
+    """A batch to train on.
+
+    target  (B, H, 75), the anchor where there is nothing to see
+    exists  (B, 1, 1, H) bool, False after the end of a clip; None where no clip ends
+    counts  (B, H, 75) bool, what losses count
+    """
 
     context: Context
     target: Tensor
+    exists: Tensor | None
     counts: Tensor
 
 
@@ -93,8 +99,15 @@ class Network(nn.Module, ModelHubMixin):
         """
         raise NotImplementedError
 
+    def validation(self, batch: Example) -> tuple[Tensor, Tensor]:
+        """Return what chooses the best weights, as `loss` does; autoregressive networks are rolled out for it."""
+        return self.loss(batch, 0.0)
+
     def fit(self, batches: Iterable[Example]) -> None:
         """Measure on training windows what the network needs besides weights. Called once, before training."""
+
+    def calibrate(self, batches: Iterable[Example]) -> None:
+        """Measure on validation windows what sampling needs. Called on weights that are to be kept."""
 
     def context(self, frames: Tensor, valid: Tensor, observed: Tensor) -> Context:
         """Return what the network sees of `frames` (B, T, 75)."""
@@ -110,12 +123,13 @@ class Network(nn.Module, ModelHubMixin):
     def example(self, batch: Any) -> Example:
         """Return a `datasets.windows.Batch` as tensors on the network's device."""
         like = next(self.parameters())
-        context, valid, observed, target, recorded = (
-            to_tensor(x, like) for x in (batch.context, batch.valid, batch.observed, batch.target, batch.recorded)
+        context, valid, observed, target = (
+            to_tensor(x, like) for x in (batch.context, batch.valid, batch.observed, batch.target)
         )
+        present, recorded = (to_tensor(x, like) & self.joints for x in (batch.present, batch.recorded))
         seen = self.context(context, valid, observed)
-        counts = (recorded & self.joints).repeat_interleave(3, dim=-1)
-        return Example(seen, torch.where(counts, target, seen.anchor[:, None]), counts)
+        target = torch.where(present.repeat_interleave(3, dim=-1), target, seen.anchor[:, None])
+        return Example(seen, target, attention_mask(present.any(-1)), recorded.repeat_interleave(3, dim=-1))
 
     @torch.inference_mode()
     def forecast(
@@ -138,7 +152,9 @@ class Network(nn.Module, ModelHubMixin):
         v = nn.functional.pad(v, (pad, 0))
         out = self.generate(self.context(x, v, o), horizon_frames, samples, _torch_generator(generator, like.device))
         out = self._carried(out, x, o & v[..., None]).contiguous()  # equal samples share no memory
-        return out if isinstance(context, Tensor) else out.cpu().numpy()
+        if isinstance(context, Tensor):
+            return out
+        return (out.float() if out.dtype == torch.bfloat16 else out).cpu().numpy()  # NumPy has no bfloat16
 
     def _carried(self, future: Tensor, context: Tensor, seen: Tensor) -> Tensor:
         """Let joints that were never trained keep their last offset from the nearest parent that was."""

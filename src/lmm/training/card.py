@@ -38,10 +38,10 @@ at {c.spec.fps:g} frames a second: `lmm forecast MOTION --model FOLDER -o OUT.ht
 - **Split**: by {config.split_by}. Validation (which chose these weights): {told["val_clips"]} clips.
 - **Licence of the weights**: {c.licence}
 - **Training**: {state["step"]} steps of {config.batch} windows, {state["step"] * config.batch:,} windows in all;
-  seed {config.seed}; validation loss {state["best"]:.5f}. The run's config.json is all that `lmm train` needs to make it again.
+  seed {config.seed}; validation loss {state["best"]:.5f}. Made again by `lmm train` from the run's config.json.
 - **Limits**: joints that the data do not record ({", ".join(lacking) or "none"}) are not seen;
-  they go along with the nearest joint that is. Movement that is unlike the data is forecast as if it were like it. A forecast is no
-  measurement: not for diagnosis.
+  they go along with the nearest joint that is. Movement that is unlike the data is forecast as if it were like it.
+  A forecast is no measurement: not for diagnosis.
 """
     (folder / "README.md").write_text(card, "utf-8")
 

@@ -106,6 +106,7 @@ def _train(config: TrainConfig, out: Path, device: torch.device, report: Report,
             state["best"] = min(state["best"], state["val_loss"])
             state["bad_epochs"] = 0 if better else state["bad_epochs"] + 1
             if better and rank == 0:
+                average.calibrate(val)
                 _save_best(average, out, config, data, state)
         log.write(row)
         if rank == 0 and (state["step"] % config.checkpoint_steps == 0 or state["step"] == config.steps):
@@ -125,12 +126,12 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 @torch.no_grad()
 def validate(network: Network, batches: list[Any], config: TrainConfig) -> float:
-    """Return the mean loss over fixed windows with fixed noise; teacher-forced where the network is autoregressive."""
+    """Return the network's validation loss over fixed windows with fixed noise."""
     network.eval()
     total = count = 0.0
     for i, batch in enumerate(batches):
         torch.manual_seed(_seed(config.seed, i, VAL_SEED))
-        loss, number = network.loss(batch, 0.0)
+        loss, number = network.validation(batch)
         total, count = total + float(loss), count + float(number)
     return total / max(count, 1)
 

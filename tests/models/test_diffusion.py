@@ -1,0 +1,175 @@
+"""The context is read once, samples follow from the seed, and what is diffused has unit size at every frame."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lmm.generative.diffusion import ddim
+from lmm.models.blocks import time_encoding
+from lmm.models.diffusion import DRAWS, LEAST_SPREAD
+from lmm.models.network import Context, Network
+
+Contexts = Callable[..., Context]
+
+
+@pytest.fixture
+def network(make: Callable[..., Network]) -> Any:
+    network: Any = make("diffusion")
+    network.spread.copy_(torch.rand(8, 75) + 0.5)
+    return network
+
+
+@torch.no_grad()
+def test_denoiser_equals_a_slow_reference(network: Any, contexts: Contexts, slow: SimpleNamespace) -> None:
+    context = contexts(network, last=7)
+    noisy, step = torch.randn(3, 8, 75, dtype=torch.float64), torch.tensor([0, 500, 999])
+    memories = network.denoiser.memories(network.encoder(context))
+    got = network.denoise(noisy, step, memories, context.mask).numpy()
+    valid = np.arange(20) >= np.array([0, 0, 13])[:, None]
+    coming = time_encoding(torch.arange(1, 9) / 15, 32).double().numpy()
+    clock = time_encoding(step * 0.02, 32).double().numpy()
+    for b in range(3):
+        hidden = slow.affine(network.noise_level[0], clock[b])
+        level = slow.affine(network.noise_level[2], hidden / (1 + np.exp(-hidden)))
+        memory = network.encoder(context)[b].numpy()
+        x = slow.affine(network.embed, noisy[b].numpy()) + coming + level
+        y = slow.decoder(network.denoiser, x, memory, valid[b], causal=False)
+        np.testing.assert_allclose(got[b], slow.affine(network.head, y), rtol=0, atol=1e-10)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("options", [{"steps": 4}, {"steps": 3, "eta": 1.0}])
+def test_reading_the_context_once_equals_reading_it_anew(
+    make: Callable[..., Network], contexts: Contexts, options: dict[str, Any]
+) -> None:
+    network: Any = make("diffusion", options=options)
+    network.spread.copy_(torch.rand(8, 75) + 0.5)
+    context = contexts(network, last=7)
+    got = network.generate(context, 5, 2, torch.Generator().manual_seed(3))
+    generator, known = torch.Generator().manual_seed(3), context.known.repeat_interleave(2, 0)[:, None]
+    wide = Context(
+        context.frames.repeat_interleave(2, 0),
+        context.observed.repeat_interleave(2, 0),
+        context.mask.repeat_interleave(2, 0),
+        context.anchor.repeat_interleave(2, 0),
+        known[:, 0],
+    )
+
+    def anew(x: torch.Tensor, t: int) -> torch.Tensor:
+        memories = network.denoiser.memories(network.encoder(wide))
+        return network.denoise(x, torch.full((6,), t), memories, wide.mask) * known
+
+    noise = torch.randn(6, 8, 75, generator=generator, dtype=torch.float64)
+    clean = ddim(anew, noise, network.alpha_bars, options["steps"], options.get("eta", 0.0), generator)
+    expected = (wide.anchor[:, None] + clean * network.spread).unflatten(0, (3, 2))[:, :, :5]
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+
+
+def test_samples_follow_from_the_seed(network: Any, batch: Callable[..., Any]) -> None:
+    b = batch()
+    given = (b.context, b.valid, b.observed, 4, 3)
+    one = network.forecast(*given, np.random.default_rng(1))
+    assert np.array_equal(one, network.forecast(*given, np.random.default_rng(1)))
+    other = network.forecast(*given, np.random.default_rng(2))
+    known = np.delete(np.arange(25), 4)
+    for a, c in ((one, other), (one[:, :1], one[:, 1:2])):
+        assert (np.abs(a - c).reshape(*a.shape[:-1], 25, 3)[..., known, :] > 0).mean() > 0.99
+    torch_seeded = [network.forecast(*given, torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert np.array_equal(*torch_seeded)
+
+
+def test_a_shorter_horizon_is_the_beginning_of_a_longer_one(network: Any, batch: Callable[..., Any]) -> None:
+    b = batch()
+    long, short = (network.forecast(b.context, b.valid, b.observed, n, 2, np.random.default_rng(1)) for n in (8, 3))
+    np.testing.assert_array_equal(long[:, :, :3], short)
+
+
+def test_an_oracle_is_trusted(network: Any, contexts: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the denoiser knows the answer, every sample is the answer, in the units of the features."""
+    context = contexts(network)
+    future = torch.randn(3, 8, 75, dtype=torch.float64)
+    clean = ((future - context.anchor[:, None]) / network.spread).repeat_interleave(2, 0)
+    monkeypatch.setattr(network, "denoise", lambda noisy, step, memories, mask: clean)
+    with torch.no_grad():
+        got = network.generate(context, 8, 2, torch.Generator())
+    known = context.known[:, None, None].bool().expand_as(got)
+    torch.testing.assert_close(got[known], future[:, None].expand_as(got)[known], rtol=0, atol=1e-12)
+    assert bool((got[~known] == 0).all())
+
+
+def test_spread_is_the_root_mean_square_distance_from_the_anchor(network: Any, batch: Callable[..., Any]) -> None:
+    batches = [batch(seed=s) for s in range(3)]
+    network.fit(network.example(b) for b in batches)
+    examples = [network.example(b) for b in batches]
+    for frame, k in ((0, 0), (3, 24), (7, 74)):
+        squares = [
+            float(e.target[row, frame, k] - e.context.anchor[row, k]) ** 2
+            for e in examples
+            for row in range(3)
+            if e.counts[row, frame, k]
+        ]
+        assert float(network.spread[frame, k]) == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-6)
+    assert bool((network.spread[:, 12:15] == 1).all())  # RWrist is never seen
+    network.fit([])
+    assert bool((network.spread == 1).all())
+
+
+def test_spread_has_a_floor(network: Any, batch: Callable[..., Any]) -> None:
+    example = network.example(batch())
+    still = dataclasses.replace(example, target=example.context.anchor[:, None].expand_as(example.target))
+    network.fit([still])
+    counted = example.counts.any(0)
+    np.testing.assert_allclose(network.spread[counted].numpy(), LEAST_SPREAD, rtol=1e-6)
+
+
+def test_noise_is_as_strong_as_its_step_says(network: Any, batch: Callable[..., Any], monkeypatch: Any) -> None:
+    """A denoiser that is right has no loss."""
+    example, strength = network.example(batch()), []
+    clean = ((example.target - example.context.anchor[:, None]) / network.spread).repeat_interleave(DRAWS, 0)
+
+    def perfect(noisy: torch.Tensor, step: torch.Tensor, memories: Any, mask: Any, exists: Any) -> torch.Tensor:
+        level = network.alpha_bars[step][:, None, None]
+        strength.append((noisy - level.sqrt() * clean) / (1 - level).sqrt())
+        return clean
+
+    monkeypatch.setattr(network, "denoise", perfect)
+    total, count = network.loss(example, 0.5)
+    assert float(total) == 0
+    assert int(count) == DRAWS * int(example.counts.sum())
+    noise = strength[0]
+    assert noise.shape == (3 * DRAWS, 8, 75)
+    np.testing.assert_allclose(noise.mean((1, 2)), 0, atol=0.2)
+    np.testing.assert_allclose(noise.std((1, 2)), 1, atol=0.2)
+
+
+def test_lower_precision_keeps_the_noise_levels(network: Any, batch: Callable[..., Any]) -> None:
+    b = batch()
+    given = (b.context, b.valid, b.observed, 8, 1)
+    exact = network.float().forecast(*given, torch.Generator().manual_seed(0))
+    rough = network.bfloat16().forecast(*given, torch.Generator().manual_seed(0))
+    assert network.alpha_bars.dtype == torch.float64
+    assert np.isfinite(rough).all()
+    assert rough.shape == exact.shape
+
+
+@torch.no_grad()
+def test_frames_after_the_end_of_a_clip_have_no_influence(network: Any, contexts: Contexts) -> None:
+    """What the noise is where a clip has ended must not reach the frames that exist."""
+    context = contexts(network)
+    memories = network.denoiser.memories(network.encoder(context))
+    frames, step = network.block_frames, torch.full((3,), 500)
+    noisy = torch.randn(3, frames, 75, dtype=torch.float64)
+    exists = torch.ones(3, 1, 1, frames, dtype=torch.bool)
+    exists[..., 5:] = False
+    before = network.denoise(noisy, step, memories, context.mask, exists)
+    noisy[:, 5:] += 10
+    after = network.denoise(noisy, step, memories, context.mask, exists)
+    torch.testing.assert_close(after[:, :5], before[:, :5], rtol=0, atol=1e-12)
+    assert not torch.allclose(network.denoise(noisy, step, memories, context.mask)[:, :5], before[:, :5])

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from lmm.core.errors import MotionError
 from lmm.core.motion import RECORDED, SYNTHESISED, Motion
+from lmm.inference.rollout import roll_out
 from lmm.models.forecaster import Forecaster
 from lmm.models.loading import load
 from lmm.pipeline.clean import clean
-from lmm.pipeline.features import Layout, decode, encode
+from lmm.pipeline.features import Layout
 from lmm.pipeline.resample import resample
 
-Array = NDArray[Any]
 MAX_SECONDS, MAX_SAMPLES = 120.0, 1000
 DEFAULT = "constant-velocity"
 
@@ -43,46 +40,16 @@ def forecast(
     cleaned = resample(motion if "cleaning" in motion.meta else clean(motion), spec.fps)
     context = cleaned.crop(max(0, cleaned.num_frames - network.context_frames), cleaned.num_frames)
     horizon = max(1, round(seconds * spec.fps))
-    generator = np.random.default_rng(seed)
-    known = [context] * samples
-    futures: list[list[Motion]] = [[] for _ in range(samples)]
-    for start in range(0, horizon, network.block_frames):
-        frames = min(network.block_frames, horizon - start)
-        shared = start == 0  # all samples still have one context: it is encoded once
-        features = [encode(m, spec) for m in (known[:1] if shared else known)]
-        x = np.stack([f.values for f in features])
-        observed = np.stack([f.observed for f in features])
-        valid = np.ones(x.shape[:2], bool)
-        draws = network.forecast(x, valid, observed, frames, samples if shared else 1, generator)
-        for s in range(samples):
-            of = features[0] if shared else features[s]
-            values = draws[0, s] if shared else draws[s, 0]
-            seen = np.broadcast_to(of.observed.any(axis=0), (frames, of.observed.shape[1]))
-            block = decode(values, seen, spec, of.transform.after_context())
-            futures[s].append(block)
-            known[s] = _joined(known[s], block, network.context_frames)
-    positions = np.stack([np.concatenate([b.positions for b in blocks]) for blocks in futures])
+    futures = roll_out([context], network, horizon, samples, np.random.default_rng(seed))[0]
+    positions = np.stack([f.positions for f in futures])
     # a joint that the context only had by estimation is no better known in the future
     estimated = (~context.observed | (context.flags == SYNTHESISED)).all(axis=0)
     flags = np.broadcast_to(np.where(estimated, SYNTHESISED, RECORDED), positions.shape[1:3])
-    first = futures[0][0]
     told = {"seconds": horizon / spec.fps, "samples": samples, "seed": seed}
     kept = {k: v for k, v in cleaned.meta.items() if k in ("source", "format", "subject", "trial", "person", "licence")}
-    return first.replace(
-        positions=positions[0],
-        confidence=np.concatenate([b.confidence for b in futures[0]]),
+    return futures[0].replace(
         flags=flags,
         samples=positions,
         context=context,
         meta={**kept, "model": network.info.name, "forecast": told},
     )
-
-
-def _joined(before: Motion, after: Motion, frames: int) -> Motion:
-    """Return the last `frames` of two motions that follow each other."""
-    joined = before.replace(
-        positions=np.concatenate([before.positions, after.positions]),
-        confidence=np.concatenate([before.confidence, after.confidence]),
-        flags=None,
-    )
-    return joined.crop(max(0, joined.num_frames - frames), joined.num_frames)

@@ -202,8 +202,10 @@ def build(motions: list[Motion], compare: bool = False) -> Scene:
 
 
 def title(motion: Motion) -> str:
-    """Name a motion by its metadata, on one line: source, clip, person and, for a forecast, the model."""
+    """Name a motion by its metadata, on one line: its title, or source, clip, person and, for a forecast, the model."""
     meta = motion.meta
+    if meta.get("title"):
+        return one_line(meta["title"], 120)
     name = [str(meta.get("source") or meta.get("trial") or motion.skeleton.name)]
     name += [str(meta["item"])] if meta.get("item") else []
     name += (

@@ -84,6 +84,8 @@ def cli() -> str:
         "render",
         "forecast",
         "ingest",
+        "train",
+        "eval",
         "demo",
         "doctor",
         "models",

@@ -22,7 +22,7 @@ from lmm.core.registry import architectures
 from lmm.datasets.store import Store
 from lmm.datasets.synthetic import gait
 from lmm.pipeline.cameras import Camera, project
-from lmm.training.config import TrainConfig
+from lmm.training.config import TrainConfig, read_train_config
 from lmm.training.loop import learning_rate, train
 
 
@@ -234,3 +234,13 @@ def test_damaged_config_files(text: str, tmp_path: Path, capsys: pytest.CaptureF
     assert run(["train", str(path), "--out", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_configs_are_valid(path: Path) -> None:
+    config = read_train_config(path)
+    network = architectures.get(config.model)
+    assert config.size in network.sizes
+    if path.parent.name == "configs":  # a config's name is the model's
+        closed = any("bandai" in c.store for c in config.data)
+        assert path.stem == "-".join([config.model, config.size, config.layout, *(["nc"] if closed else [])])

@@ -13,8 +13,8 @@ import torch
 
 from lmm.generative.diffusion import ddim
 from lmm.models.blocks import time_encoding
-from lmm.models.diffusion import DRAWS, LEAST_SPREAD
-from lmm.models.network import Context, Network
+from lmm.models.diffusion import DRAWS, LEAST_SPREAD, change, unchange
+from lmm.models.network import Context, Example, Network
 
 Contexts = Callable[..., Context]
 
@@ -60,6 +60,7 @@ def test_reading_the_context_once_equals_reading_it_anew(
         context.mask.repeat_interleave(2, 0),
         context.anchor.repeat_interleave(2, 0),
         known[:, 0],
+        context.root.repeat_interleave(2, 0),
     )
 
     def anew(x: torch.Tensor, t: int) -> torch.Tensor:
@@ -68,7 +69,7 @@ def test_reading_the_context_once_equals_reading_it_anew(
 
     noise = torch.randn(6, 8, 75, generator=generator, dtype=torch.float64)
     clean = ddim(anew, noise, network.alpha_bars, options["steps"], options.get("eta", 0.0), generator)
-    expected = (wide.anchor[:, None] + clean * network.spread).unflatten(0, (3, 2))[:, :, :5]
+    expected = unchange((clean * network.spread).unflatten(0, (3, 2))[:, :, :5], context)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
 
 
@@ -95,7 +96,8 @@ def test_an_oracle_is_trusted(network: Any, contexts: Contexts, monkeypatch: pyt
     """Where the denoiser knows the answer, every sample is the answer, in the units of the features."""
     context = contexts(network)
     future = torch.randn(3, 8, 75, dtype=torch.float64)
-    clean = ((future - context.anchor[:, None]) / network.spread).repeat_interleave(2, 0)
+    there = Example(context, future, None, torch.ones(3, 8, 75, dtype=torch.bool))
+    clean = (change(there) / network.spread).repeat_interleave(2, 0)
     monkeypatch.setattr(network, "denoise", lambda noisy, step, memories, mask: clean)
     with torch.no_grad():
         got = network.generate(context, 8, 2, torch.Generator())
@@ -108,7 +110,7 @@ def test_spread_is_the_root_mean_square_distance_from_the_anchor(network: Any, b
     batches = [batch(seed=s) for s in range(3)]
     network.fit(network.example(b) for b in batches)
     examples = [network.example(b) for b in batches]
-    for frame, k in ((0, 0), (3, 24), (7, 74)):
+    for frame, k in ((0, 0), (3, 27), (7, 74)):
         squares = [
             float(e.target[row, frame, k] - e.context.anchor[row, k]) ** 2
             for e in examples
@@ -126,13 +128,30 @@ def test_spread_has_a_floor(network: Any, batch: Callable[..., Any]) -> None:
     still = dataclasses.replace(example, target=example.context.anchor[:, None].expand_as(example.target))
     network.fit([still])
     counted = example.counts.any(0)
+    counted &= ~example.context.root[0]  # a root that goes on as before is not still
     np.testing.assert_allclose(network.spread[counted].numpy(), LEAST_SPREAD, rtol=1e-6)
+
+
+def test_the_root_is_where_its_steps_lead(network: Any, batch: Callable[..., Any]) -> None:
+    example = network.example(batch())
+    root, counts = example.context.root, example.counts
+    assert int(root.sum()) == 3 * (2 if network.features.layout == "xyc" else 3)
+    changes = change(example)
+    for row in range(3):
+        for k in torch.nonzero(root[row])[:, 0].tolist():
+            place = 0.0
+            for frame in range(changes.shape[1]):
+                if counts[row, frame, k]:
+                    place += float(example.target[row, frame, k])
+                assert float(changes[row, frame, k]) == pytest.approx(place, abs=1e-9)
+    back = unchange(changes[:, None], example.context)[:, 0]
+    torch.testing.assert_close(back[counts], example.target[counts])
 
 
 def test_noise_is_as_strong_as_its_step_says(network: Any, batch: Callable[..., Any], monkeypatch: Any) -> None:
     """A denoiser that is right has no loss."""
     example, strength = network.example(batch()), []
-    clean = ((example.target - example.context.anchor[:, None]) / network.spread).repeat_interleave(DRAWS, 0)
+    clean = (change(example) / network.spread).repeat_interleave(DRAWS, 0)
 
     def perfect(noisy: torch.Tensor, step: torch.Tensor, memories: Any, mask: Any, exists: Any) -> torch.Tensor:
         level = network.alpha_bars[step][:, None, None]

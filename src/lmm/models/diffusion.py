@@ -2,8 +2,9 @@
 
 After the overview of the Large Movement Model, phase I: 11.4 M parameters at size ``base``, prediction of the clean
 signal, DDIM, the noise level as a time embedding (256 → 512 → 256) added to the tokens. As here, and not told there:
-what is diffused is the difference from the last seen pose, divided by its usual size at that distance into the future
-(`spread`), so that the first frames, which hardly differ, are learned and sampled as finely as the last.
+what is diffused is the difference from the last seen pose, and for the root the way gone since (the sum of its
+displacements, whose errors would else add up to a drift), each divided by its usual size at that distance into the
+future (`spread`), so that the first frames, which hardly differ, are learned and sampled as finely as the last.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ class Diffusion(Network):
         self.register_buffer("times", time_encoding(seconds, c.width), persistent=False)
 
     def fit(self, batches: Iterable[Example]) -> None:
-        """Measure `spread`: the root mean square of target − anchor for every frame of the horizon and feature."""
+        """Measure `spread`: the root mean square of `change` for every frame of the horizon and feature."""
         total, count = torch.zeros_like(self.spread), torch.zeros_like(self.spread)
         for b in batches:
-            total += (b.target - b.context.anchor[:, None]).square().sum(0)  # 0 where nothing counts
+            total += torch.where(b.counts, change(b), 0).square().sum(0)
             count += b.counts.sum(0)
         measured = (total / count.clamp(min=1)).sqrt().clamp(min=LEAST_SPREAD)
         self.spread.copy_(torch.where(count > 0, measured, 1))
@@ -77,7 +78,7 @@ class Diffusion(Network):
 
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
         memories, mask, known = self._read(batch.context, DRAWS)
-        clean = ((batch.target - batch.context.anchor[:, None]) / self.spread).repeat_interleave(DRAWS, 0)
+        clean = (change(batch) / self.spread).repeat_interleave(DRAWS, 0)
         counts = batch.counts.repeat_interleave(DRAWS, 0)
         step = torch.randint(len(self.alpha_bars), (len(clean),), device=clean.device)
         level = self.alpha_bars.to(step.device)[step].to(clean.dtype)[:, None, None]
@@ -93,11 +94,28 @@ class Diffusion(Network):
         def clean(x: Tensor, t: int) -> Tensor:
             return self.denoise(x, torch.full((len(x),), t, device=x.device), memories, mask) * known
 
-        difference = ddim(clean, noise, self.alpha_bars, self.steps, self.eta, generator) * self.spread
-        return context.anchor[:, None, None] + difference.unflatten(0, (-1, samples))[:, :, :frames]
+        changes = ddim(clean, noise, self.alpha_bars, self.steps, self.eta, generator) * self.spread
+        return unchange(changes.unflatten(0, (-1, samples))[:, :, :frames], context)
 
     def _read(self, context: Context, count: int) -> tuple[list[KeysValues], Tensor | None, Tensor]:
         """Return the denoiser's memories of a context, its mask and what is known, each row `count` times."""
         memories = repeat(self.denoiser.memories(self.encoder(context)), count)
         mask = None if context.mask is None else context.mask.repeat_interleave(count, 0)
         return memories, mask, context.known.repeat_interleave(count, 0)[:, None]
+
+
+def change(batch: Example) -> Tensor:
+    """Return (B, H, 75): how the target differs from the anchor; for the root's coordinates, its way since then.
+
+    A displacement after a gap is that of the whole gap: what is not there counts 0 in the way.
+    """
+    root, anchor = batch.context.root[:, None], batch.context.anchor[:, None]
+    way = torch.where(batch.counts, batch.target, 0).cumsum(dim=1)
+    return torch.where(root, way, batch.target - anchor)
+
+
+def unchange(changes: Tensor, context: Context) -> Tensor:
+    """Return features (B, S, H, 75) of changes: the inverse of `change`."""
+    root, anchor = context.root[:, None, None], context.anchor[:, None, None]
+    steps = torch.diff(changes, dim=2, prepend=torch.zeros_like(changes[:, :, :1]))
+    return torch.where(root, steps, changes + anchor)

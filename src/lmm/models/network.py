@@ -32,6 +32,7 @@ class Context:
     mask      (B, 1, 1, T) bool, False at padding on the left; None where there is none
     anchor    (B, 75), the last seen value of every feature, 0 where there is none
     known     (B, 75), 1 for features of joints that the context shows, else 0
+    root      (B, 75) bool, True for the features that hold the root's displacement
     """
 
     frames: Tensor
@@ -39,6 +40,7 @@ class Context:
     mask: Tensor | None
     anchor: Tensor
     known: Tensor
+    root: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,15 @@ class Network(nn.Module, ModelHubMixin):
         at = (last - 1).clamp(min=0)[:, None, :, None].expand(-1, 1, -1, 3)
         anchor = frames.unflatten(-1, (NUM_JOINTS, 3)).gather(1, at)[:, 0]  # where never seen, frames are 0
         known = (last > 0).repeat_interleave(3, dim=-1).to(frames.dtype)
-        return Context(frames, seen, attention_mask(valid), anchor.flatten(1), known)
+        root = self._root((observed & valid[..., None])[:, :, MIDHIP].any(1))
+        return Context(frames, seen, attention_mask(valid), anchor.flatten(1), known, root)
+
+    def _root(self, on_hips: Tensor) -> Tensor:
+        """Return (B, 75): True for the coordinates of the mid-hip, or of the neck where it is not centred `on_hips`."""
+        root = torch.zeros(len(on_hips), NUM_JOINTS, 3, dtype=torch.bool, device=on_hips.device)
+        root[:, MIDHIP], root[:, NECK] = on_hips[:, None], ~on_hips[:, None]
+        root[..., 2] &= self.features.layout == "xyz"
+        return root.flatten(1)
 
     def example(self, batch: Any) -> Example:
         """Return a `datasets.windows.Batch` as tensors on the network's device."""

@@ -1,0 +1,483 @@
+"""The protocol `probe`: what encoders know of gait that nobody told them, and what HTT looks at (docs/evaluation.md).
+
+Ridge regressions read the labels of `gait_labels` off what an encoder makes of a context, and off the frames
+themselves; networks of the same make with random weights tell what an encoder's shape alone gives away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmm.core.errors import LmmError
+from lmm.core.metrics import Parts
+from lmm.evaluation import probe_report
+from lmm.evaluation.bootstrap import Tally, mean_tally, pooled, resamples
+from lmm.evaluation.cases import CONTEXT, FPS, Batch, Case, Corpus, batch_of
+from lmm.evaluation.contestants import Contestant
+from lmm.evaluation.forecast import Progress, Results
+from lmm.evaluation.gait_labels import HALF_FRAMES, TARGETS, gait_at
+from lmm.evaluation.pictures import examples
+from lmm.evaluation.pinned import pinned, standardise
+from lmm.evaluation.results import Tree, estimates, intervals, method
+from lmm.tokens import PARTS, WINDOW, pad_left
+
+Array = NDArray[Any]
+Folds = Sequence[tuple[Array, Array]]  # rows to train on, rows to test on
+STRIDE = 5  # frames between windows
+MAX_WINDOWS = 3000  # of a large store, as many are drawn
+LEAST_SUBJECTS = 3  # in split test, or else everybody is tested in turn
+ALPHAS = np.logspace(-4, 4, 17)  # penalties, per window and for features of unit variance
+NO_DIRECTION = 1e-9  # of the features' largest variance
+TAIL = 15  # frames that are read without an encoder
+SEED = 20263
+
+
+@dataclass(frozen=True)
+class Key:
+    """Which features: of what model, which of its streams, how they are brought from frames to one, trained or not."""
+
+    model: str
+    stream: str
+    pooling: str
+    trained: bool = True
+
+
+CONSTANT, LAST, TAILED = (Key("no network", s, p) for s, p in (("nothing", ""), ("frame", "last"), ("frames", "last 15")))
+
+
+def probe(corpus: Corpus, models: Sequence[Contestant], samples: int, progress: Progress) -> tuple[Results, str]:
+    """Return results.json's content and report.html. Nothing is forecast: `samples` changes nothing.
+
+    Raises LmmError if a model has no encoder, the store is not in metres, or fewer than three people walk in it.
+    """
+    for model in models:
+        if not hasattr(model.seeds[0], "encoder"):
+            raise LmmError(f"{model.label} has no encoder to probe. Give networks: flat, direct, diffusion or htt.")
+    if any(m.space != "world" for m in corpus.motions):
+        raise LmmError(f"{corpus.name} has clips in pixels, and gait is told from metres. Give a store of 3D motions.")
+    labels = walking(corpus)
+    folds(corpus, list(labels))
+    batches = corpus.batches(list(labels), 1)
+    twins = {m.label: untrained(m.seeds[0]) for m in models}
+    blocks: dict[Key, list[list[Array]]] = {}
+    glances: dict[str, list[Glance]] = {m.label: [] for m in models if hasattr(m.seeds[0].encoder, "gate")}
+    cases: list[Case] = []
+    for number, batch in enumerate(batches):
+        cases += batch.cases
+        found = {key: [x] for key, x in raw(batch, corpus).items()}
+        for m in models:
+            for network in m.seeds:
+                for (stream, pooling), x in encoded(network, batch).items():
+                    found.setdefault(Key(m.label, stream, pooling), []).append(x)
+            for (stream, pooling), x in encoded(twins[m.label], batch).items():
+                found[Key(m.label, stream, pooling, False)] = [x]
+            if m.label in glances:
+                glances[m.label].append(glance(m.seeds[0], batch))
+        for key, seeds in found.items():
+            for kept, x in zip(blocks.setdefault(key, [[] for _ in seeds]), seeds, strict=True):
+                kept.append(x)
+        progress(number + 1, len(batches))
+    targets = np.stack([labels[c] for c in cases])
+    plan, parts = folds(corpus, cases)
+    tested = np.sort(np.concatenate([test for _, test in parts]))
+    judge = Scores(corpus, cases, targets, tested)
+    tallies, widths = {}, {}
+    for key, seeds in blocks.items():
+        of_seeds = [np.concatenate(kept) for kept in seeds]
+        widths[key] = of_seeds[0].shape[1]
+        tallies[key] = [judge.tally(predicted(x, targets, judge.subjects, parts)) for x in of_seeds]
+    shown = examples(corpus, [cases[i] for i in tested], 1)
+    results = {
+        "protocol": "probe",
+        "store": corpus.name,
+        "split": corpus.split,
+        "layout": corpus.layout,
+        "views": len(corpus.cameras),
+        "fps": FPS,
+        "tested": plan,
+        "windows": len(cases),
+        "refused_windows": len(batches.refused),
+        "clips": len({c.clip for c in cases}),
+        "subjects": len(set(judge.subjects)),
+        "tested_windows": len(tested),
+        "tested_clips": len(judge.clips),
+        "tested_subjects": len(set(judge.owners)),
+        "statistics": {"joints": list(pinned(corpus.layout).joints)},
+        "targets": judge.targets_record(),
+        "intervals": method(corpus) | {"subjects": len(set(judge.owners))},
+        "models": judge.rows(tallies, widths, models),
+        "comparisons": judge.comparisons(tallies, models),
+        "htt": {label: looked(seen) for label, seen in glances.items()},
+    }
+    close = {
+        m.label: [glance(m.seeds[0], batch_of([c], [corpus.cut(c, 1)], 1)) for c in shown]
+        for m in models
+        if m.label in glances
+    }
+    return results, probe_report.report(results, corpus, shown, close)
+
+
+def walking(corpus: Corpus) -> dict[Case, Array]:
+    """Return the windows whose last frame of context lies amid walking, with their targets (7,); one of every
+    STRIDE frames, of a large store MAX_WINDOWS of these."""
+    found: dict[Case, Array] = {}
+    told: dict[tuple[int, int], Array | None] = {}
+    for case in corpus.cases(HALF_FRAMES + 1, STRIDE, HALF_FRAMES):
+        at = (case.clip, case.begin)
+        if at not in told:
+            gait = gait_at(corpus.motions[case.clip], case.begin - 1)
+            told[at] = gait.targets if gait is not None and gait.walks else None
+        targets = told[at]
+        if targets is not None:
+            found[case] = targets
+    if len(found) <= MAX_WINDOWS:
+        return found
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(found))[:MAX_WINDOWS])
+    every = list(found)
+    return {every[i]: found[every[i]] for i in chosen}
+
+
+def folds(corpus: Corpus, cases: Sequence[Case]) -> tuple[str, Folds]:
+    """Return how the test is made, in words, and which windows are trained and tested on.
+
+    Of a whole store, split train against split test if LEAST_SUBJECTS of it walk; else every subject against all
+    others. Raises LmmError if too few people walk for either.
+    """
+    owner = np.array([corpus.subjects[c.clip] for c in cases])
+    split = np.array([corpus.motions[c.clip].meta["split"] for c in cases])
+    train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
+    if len(set(owner[test])) >= LEAST_SUBJECTS and len(set(owner[train])) >= 2:
+        return "split test, by probes of split train", [(train, test)]
+    names = sorted(set(owner))
+    if len(names) < LEAST_SUBJECTS:
+        raise LmmError(
+            f"{len(names)} people walk in {corpus.name}, split {corpus.split}: probes need {LEAST_SUBJECTS} or more. "
+            "Choose --split all or another store."
+        )
+    one_out = [(np.flatnonzero(owner != n), np.flatnonzero(owner == n)) for n in names]
+    return "each subject, by probes of all others", one_out
+
+
+def raw(batch: Batch, corpus: Corpus) -> dict[Key, Array]:
+    """Return what is known without an encoder: nothing, the last frame (B, 75), the last TAIL frames (B, TAIL · 75)."""
+    x = standardise(batch.context, batch.observed, pinned(corpus.layout).spec, batch.on_hips)
+    return {CONSTANT: np.zeros((len(x), 1)), LAST: x[:, -1], TAILED: x[:, -TAIL:].reshape(len(x), -1)}
+
+
+def untrained(network: Any) -> Any:
+    """Return a network of the same make with random weights, always the same."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        twin = type(network)(network.config)
+    return twin.to(next(network.parameters()).device).eval()
+
+
+def seen_by(network: Any, batch: Batch) -> Any:
+    """Return a batch as the `Context` that a network sees, T a multiple of 5 and at most its longest context."""
+    from torch.nn.functional import pad
+
+    from lmm.models.blocks import to_tensor
+
+    like = next(network.parameters())
+    frames = standardise(batch.context, batch.observed, network.features, batch.on_hips)
+    x, v, o = (to_tensor(a, like)[:, -network.context_frames :] for a in (frames, batch.valid, batch.observed))
+    missing = pad_left(x.shape[1])
+    return network.context(pad(x, (0, 0, missing, 0)), pad(v, (missing, 0)), pad(o, (0, 0, missing, 0)))
+
+
+def encoded(network: Any, batch: Batch) -> dict[tuple[str, str], Array]:
+    """Return each stream's vectors (B, width) by (stream, pooling): at the last frame, and the mean over frames."""
+    import torch
+
+    with torch.inference_mode():
+        context = seen_by(network.eval(), batch)
+        parted = hasattr(network.encoder, "streams")
+        streams = network.encoder.streams(context) if parted else {"memory": network.encoder(context)}
+        valid = torch.ones(context.frames.shape[:2]) if context.mask is None else context.mask[:, 0, 0]
+        share = valid.to(context.frames)[..., None] / valid.sum(1).to(context.frames)[:, None, None]
+        out = {}
+        for name, x in streams.items():
+            if name != "gate":
+                out[name, "last"] = x[:, -1].double().cpu().numpy()
+                out[name, "mean"] = (x * share).sum(1).double().cpu().numpy()
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """A fitted ridge regression; `alpha` is the penalty per window."""
+
+    centre: Array
+    weights: Array
+    offset: Array
+    alpha: float
+
+    def __call__(self, x: Array) -> Array:
+        return np.asarray((x - self.centre) @ self.weights + self.offset)
+
+
+def ridge(x: Array, y: Array, groups: Array) -> Ridge:
+    """Return the ridge regression of y (N, K) on x (N, D), brought to unit variance, and an intercept.
+
+    Its penalty is the one of ALPHAS with the least error on each of the `groups` (N,), two or more, when that group is
+    left out. These errors follow exactly from the fit of all: with H the matrix that maps y to the fitted values,
+    those of group g are (I − H_gg)⁻¹ (y − Hy)_g (R. Cook and S. Weisberg, "Residuals and Influence in Regression",
+    1982, section 3.6, here with a penalty).
+    """
+    centre, offset = x.mean(axis=0), y.mean(axis=0)
+    spread = x.std(axis=0)
+    scale = np.where(spread > 1e-6 * max(spread.max(), 1e-300), spread, np.inf)
+    xs, ys = (x - centre) / scale, y - offset
+    values, vectors = np.linalg.eigh(xs.T @ xs)
+    kept = values > NO_DIRECTION * max(values[-1], 1e-300)
+    values, vectors = values[kept], vectors[:, kept]
+    u = xs @ vectors / np.sqrt(values)
+    along = u.T @ ys
+    rows = [np.flatnonzero(groups == g) for g in np.unique(groups)]
+
+    def left_out(alpha: float) -> float:
+        shrink = values / (values + alpha * len(x))
+        rest = ys - u @ (shrink[:, None] * along)
+        hats = (1 / len(x) + (u[g] * shrink) @ u[g].T for g in rows)
+        errors = (np.linalg.solve(np.eye(len(g)) - h, rest[g]) for g, h in zip(rows, hats, strict=True))
+        return float(sum((e**2).sum() for e in errors))
+
+    alpha = float(min(ALPHAS, key=left_out))
+    inner = vectors @ (np.sqrt(values) / (values + alpha * len(x)) * along.T).T
+    return Ridge(centre, inner / scale[:, None], offset, alpha)
+
+
+def predicted(x: Array, targets: Array, groups: Array, parts: Folds) -> Array:
+    """Return what probes of x (N, D) say of the targets (N, 7) in the tested windows, NaN elsewhere."""
+    out = np.full(targets.shape, np.nan)
+    for train, test in parts:
+        for target in TARGETS.values():
+            columns = list(target.columns)
+            rows = train[np.isfinite(targets[train][:, columns]).all(axis=1)]
+            if len(set(groups[rows])) >= 2:
+                told = ridge(x[rows], targets[np.ix_(rows, columns)], groups[rows])(x[test])
+                out[np.ix_(test, columns)] = told
+    return out
+
+
+class Scores:
+    """Predictions of the tested windows → sums per clip → R² and mean absolute errors, with intervals."""
+
+    def __init__(self, corpus: Corpus, cases: Sequence[Case], targets: Array, tested: Array) -> None:
+        owner = np.array([c.clip for c in cases])
+        self.subjects = np.array(corpus.subjects)[owner]
+        self.targets, self.tested = targets, tested
+        self.clips, self.clip_of = np.unique(owner[tested], return_inverse=True)
+        self.owners = [corpus.subjects[c] for c in self.clips]
+        self.by_subject = resamples(self.owners)
+        self.by_clip = resamples([corpus.ids[c] for c in self.clips])
+
+    def tally(self, told: Array) -> Tally:
+        """Return the sums per clip of predictions (N, 7)."""
+        out = Tally(len(self.clips))
+        for name, target in TARGETS.items():
+            truth, guess = (a[self.tested][:, target.columns] for a in (self.targets, told))
+            known = np.isfinite(truth).all(axis=1) & np.isfinite(guess).all(axis=1)
+            truth, guess = truth[known], guess[known]
+            number = np.ones(truth.shape)
+            off = np.abs(_angle(guess, truth)) if target.circular else np.abs(guess - truth)[:, 0]
+            out.add(
+                self.clip_of[known],
+                {
+                    f"{name}.error": Parts((guess - truth) ** 2, number),
+                    f"{name}.square": Parts(truth**2, number),
+                    f"{name}.value": Parts(truth, number),
+                    f"{name}.off": Parts(off, number[:, 0]),
+                },
+            )
+        return out
+
+    def rows(
+        self, tallies: Mapping[Key, Sequence[Tally]], widths: Mapping[Key, int], models: Sequence[Contestant]
+    ) -> list[dict[str, Any]]:
+        """Return a row for each set of features: for every target ``r2`` and ``error``, then their intervals."""
+        records = {m.label: m.record for m in models}
+        out = []
+        for key, seeds in tallies.items():
+            tally = mean_tally(seeds)
+            tree = of_targets(tally, self.by_subject)
+            row = {"model": key.model, "stream": key.stream, "pooling": key.pooling, "trained": key.trained}
+            row |= {k: v for k, v in records.get(key.model, {}).items() if k != "seeds"}
+            row |= {"seeds": len(seeds), "width": widths[key], **estimates(tree), "ci95": intervals(tree)}
+            row["ci95_clips"] = intervals(of_targets(tally, self.by_clip))
+            if len(seeds) > 1:
+                row["per_seed"] = [estimates(of_targets(t, self.by_subject[:1])) for t in seeds]
+            out.append(row)
+        return out
+
+    def comparisons(
+        self, tallies: Mapping[Key, Sequence[Tally]], models: Sequence[Contestant]
+    ) -> list[dict[str, Any]]:
+        """Return paired differences in R² of all trained features from the last frames themselves, from the same
+        network untrained, and of HTT's from flat's."""
+        r2 = {k: {n: t["r2"] for n, t in of_targets(mean_tally(s), self.by_subject).items()} for k, s in tallies.items()}
+        kind = {m.label: m.kind for m in models}
+        flat = next((m.label for m in models if m.kind == "flat"), "")
+        out = []
+        for key in tallies:
+            if not key.trained or key.model not in kind:
+                continue
+            others = {
+                "last 15 frames": TAILED,
+                "untrained": Key(key.model, key.stream, key.pooling, False),
+            }
+            if kind[key.model] == "htt":
+                others["flat"] = Key(flat, "memory", key.pooling)
+            for name, other in others.items():
+                if other in r2:
+                    tree = {n: r2[key][n] - r2[other][n] for n in TARGETS}
+                    row = {"model": key.model, "stream": key.stream, "pooling": key.pooling, "against": name}
+                    out.append(row | {"r2_difference": estimates(tree), "ci95": intervals(tree)})
+        return out
+
+    def targets_record(self) -> dict[str, Any]:
+        """Return for each target its unit, how much of it was tested, and how it spreads there."""
+        out = {}
+        for name, target in TARGETS.items():
+            values = self.targets[self.tested][:, target.columns]
+            known = np.isfinite(values).all(axis=1)
+            clips, values = set(self.clip_of[known]), values[known]
+            out[name] = {
+                "unit": target.unit,
+                "windows": int(known.sum()),
+                "clips": len(clips),
+                "subjects": len({self.owners[c] for c in clips}),
+            }
+            if target.circular and len(values):
+                mean = complex(*values.mean(axis=0))
+                # of a circular variable: N. Fisher, "Statistical Analysis of Circular Data", 1993, equation 2.12
+                spread = np.degrees(np.sqrt(-2 * np.log(max(abs(mean), 1e-12))))
+                out[name] |= {"mean": float(np.degrees(np.angle(mean))), "deviation": float(spread)}
+            elif len(values):
+                out[name] |= {"mean": float(values.mean()), "deviation": float(values.std())}
+        return out
+
+
+def of_targets(tally: Tally, weights: Array) -> Tree:
+    """Return {target: {r2, error}} with arrays (R,): R² about the mean of what is tested, of cosine and sine together,
+    and the mean absolute error in the target's unit."""
+    out: Tree = {}
+    for name in TARGETS:
+        error, square, value = (tally.sums(f"{name}.{part}", weights) for part in ("error", "square", "value"))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            about_mean = (square.total - value.total**2 / value.number).sum(axis=1)
+            r2 = np.where(about_mean > 1e-9, 1 - error.total.sum(axis=1) / about_mean, np.nan)
+        out[name] = {"r2": r2, "error": pooled(tally, f"{name}.off", weights)[:, 0]}
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Glance:
+    """What HTT does in windows: for each frame, counted back from the last, NaN before the context begins.
+
+    gate     (B, T, 3): mean over widths, 10th and 90th percentile; 1 passes the frame stream alone
+    windows  (B, L, T): attention of the last frame to the window that holds a frame, mean over heads; per layer
+    parts    (B, L, T, 5): likewise to the body parts of a frame
+    Attention is in multiples of an even one: 1 everywhere if all tokens counted alike.
+    """
+
+    gate: Array
+    windows: Array | None
+    parts: Array | None
+
+
+def glance(network: Any, batch: Batch) -> Glance:
+    """Return what an HTT does with a batch."""
+    import torch
+
+    encoder, shares = network.encoder, {}
+    sides = {name: getattr(encoder, f"frame_{name}", None) for name in ("window", "part")}
+    hooks = [
+        layer.attention.register_forward_pre_hook(
+            lambda module, given, at=(name, i): shares.__setitem__(at, last_attention(module, *given))
+        )
+        for name, side in sides.items()
+        if side is not None
+        for i, layer in enumerate(side.left)
+    ]
+    try:
+        with torch.inference_mode():
+            context = seen_by(network.eval(), batch)
+            gate = encoder.streams(context)["gate"]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    count = gate.shape[1]
+    valid = np.ones(gate.shape[:2], bool) if context.mask is None else context.mask[:, 0, 0].cpu().numpy()
+    levels = torch.quantile(gate, torch.tensor([0.1, 0.9]).to(gate), dim=-1)
+    gates = torch.stack([gate.mean(-1), *levels], dim=-1).cpu().numpy()
+    found: dict[str, Array | None] = {"window": None, "part": None}
+    for name, side in sides.items():
+        if side is not None:
+            share = np.stack([shares[name, i].mean(1).cpu().numpy() for i in range(len(side.left))], axis=1)
+            share = share * (share > 0).sum(axis=-1, keepdims=True)
+            if name == "window":
+                share = share.repeat(WINDOW, axis=-1)
+            else:
+                share = share.reshape(*share.shape[:2], count, len(PARTS))
+            shape = (len(valid), 1, count) + (1,) * (share.ndim - 3)
+            found[name] = np.where(valid.reshape(shape), share, np.nan)
+    return Glance(np.where(valid[..., None], gates, np.nan), found["window"], found["part"])
+
+
+def last_attention(module: Any, x: Any, memory: Any, mask: Any = None, causal: bool = False) -> Any:
+    """Return softmax(q kᵀ / √d) of the last of the tokens x (B, N, width) to a memory: (B, heads, M)."""
+    query = module.query(x[:, -1:]).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+    scores = (query @ memory[0].transpose(-1, -2)) / query.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(dim=-1)[:, :, 0]
+
+
+def looked(glances: Sequence[Glance]) -> dict[str, Any]:
+    """Return means over all windows of gate and attention, by frame, the last frame last; and over frames."""
+    gate = _by_frame([g.gate for g in glances], 1)
+    out: dict[str, Any] = {
+        "seconds": [(i - CONTEXT + 1) / FPS for i in range(CONTEXT)],
+        "gate": {"mean": _mean(gate[..., 0]), "by_frame": [_mean(x) for x in gate[..., 0].T]},
+    }
+    out["gate"] |= {"percentile_10": _mean(gate[..., 1]), "percentile_90": _mean(gate[..., 2])}
+    windows = [g.windows for g in glances if g.windows is not None]
+    if windows:
+        shares = _by_frame(windows, 2)
+        out["frame_to_window"] = [[_mean(shares[:, i, t]) for t in range(CONTEXT)] for i in range(shares.shape[1])]
+    parts = [g.parts for g in glances if g.parts is not None]
+    if parts:
+        shares = _by_frame(parts, 2)
+        out["frame_to_part"] = [
+            {
+                part: {"mean": _mean(shares[:, i, :, p]), "by_frame": [_mean(x) for x in shares[:, i, :, p].T]}
+                for p, part in enumerate(PARTS)
+            }
+            for i in range(shares.shape[1])
+        ]
+    return out
+
+
+def _by_frame(arrays: Sequence[Array], axis: int) -> Array:
+    """Return arrays of different T (on `axis`) as one of CONTEXT frames, NaN before each begins."""
+    pads = ([(0, 0)] * axis + [(CONTEXT - a.shape[axis], 0)] + [(0, 0)] * (a.ndim - axis - 1) for a in arrays)
+    return np.concatenate([np.pad(a, p, constant_values=np.nan) for a, p in zip(arrays, pads, strict=True)])
+
+
+def _mean(x: Array) -> float | None:
+    known = x[np.isfinite(x)]
+    return float(known.mean()) if known.size else None
+
+
+def _angle(guess: Array, truth: Array) -> Array:
+    """Return the angles, in degrees, between (cosine, sine) pairs (N, 2)."""
+    cross = truth[:, 0] * guess[:, 1] - truth[:, 1] * guess[:, 0]
+    return np.degrees(np.arctan2(cross, (truth * guess).sum(axis=1)))

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    protocol: Annotated[str, typer.Argument(help="forecast, rollout, transfer or robustness.", show_default=False)],
+    protocol: Annotated[
+        str, typer.Argument(help="forecast, rollout, transfer, robustness or probe.", show_default=False)
+    ],
     data: Annotated[Path, typer.Option("--data", help="The store to test on.", show_default=False)],
     models: Annotated[
         str,
@@ -26,7 +28,7 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of results.json, report.html.", show_default=False)],
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val, test or all. Default: test; transfer: all.")
+        str | None, typer.Option("--split", help="train, val, test or all. Default: test; transfer, probe: all.")
     ] = None,
     layout: Annotated[
         str | None, typer.Option("--layout", help="xyc or xyz. Default: xyz for metres, xyc for pixels.")
@@ -42,9 +44,8 @@ def evaluate(
 ) -> None:
     """Score forecasters on clips of a store, with intervals, and write results.json and report.html."""
     from lmm.core.errors import LmmError
-    from lmm.evaluation.protocols import REPORT, Settings
+    from lmm.evaluation.protocols import REPORT, Settings, summary
     from lmm.evaluation.protocols import evaluate as run
-    from lmm.evaluation.sections import summary
 
     chosen: Layout | None = None if layout is None else "xyz" if layout == "xyz" else "xyc"
     if layout not in (None, chosen):

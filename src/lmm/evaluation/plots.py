@@ -125,6 +125,60 @@ def fans(
         return _svg(figure)
 
 
+def dots(
+    rows: Sequence[tuple[str, Sequence[tuple[float, float, float, str, bool]]]],
+    xlabel: str,
+    level: float | None = None,
+    left: float = -0.2,
+) -> str:
+    """Return a chart of named rows of (value, low, high, colour, filled) points with their intervals.
+
+    `level` draws a line across all rows; what lies left of `left` is cut.
+    """
+    with _figure(5.2, 0.7 + 0.24 * len(rows)) as (figure, axes):
+        for i, (_, points) in enumerate(rows):
+            for value, low, high, colour, filled in points:
+                axes.plot([low, high], [-i, -i], color=colour, linewidth=1.4, alpha=0.9 if filled else 0.4)
+                face = colour if filled else "white"
+                axes.plot([value], [-i], "o", color=colour, markerfacecolor=face, markersize=5)
+        if level is not None:
+            axes.axvline(level, color=TRUTH, linewidth=1, linestyle=":")
+        axes.set_yticks([-i for i in range(len(rows))], [name for name, _ in rows])
+        axes.grid(axis="y", visible=False)
+        axes.set_xlim(left, 1.02)
+        axes.set_xlabel(xlabel)
+        return _svg(figure)
+
+
+def tracks(panels: Sequence[tuple[str, Sequence[Line] | tuple[Sequence[float], Array, Sequence[str]]]], x: str) -> str:
+    """Return panels one below the other over one axis: lines, or (x (T,), values (rows, T), names) as a raster."""
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        figure, places = plt.subplots(
+            len(panels), 1, figsize=(9, 1.75 * len(panels)), sharex=True, squeeze=False, layout="constrained"
+        )
+        for axes, (title, shown) in zip(places[:, 0], panels, strict=True):
+            axes.set_title(title)
+            if isinstance(shown, tuple):
+                at, values, names = shown
+                half = (at[1] - at[0]) / 2 if len(at) > 1 else 0.5
+                extent = (at[0] - half, at[-1] + half, len(names) - 0.5, -0.5)
+                image = axes.imshow(values, aspect="auto", extent=extent, cmap="cividis", interpolation="nearest")
+                axes.set_yticks(range(len(names)), names)
+                axes.grid(visible=False)
+                figure.colorbar(image, ax=axes, pad=0.01)
+                continue
+            for line in shown:
+                if line.low is not None and line.high is not None:
+                    axes.fill_between(line.x, line.low, line.high, color=line.colour, alpha=0.18, linewidth=0)
+                axes.plot(line.x, line.y, "--" if line.dashed else "-", color=line.colour, label=line.label)
+            if len(shown) > 1:
+                axes.legend(frameon=False, fontsize=9, loc="upper left")
+        places[-1, 0].set_xlabel(x)
+        return _svg(figure)
+
+
 def check() -> None:
     """Raise LmmError if matplotlib is missing, before hours of forecasting rather than after."""
     try:

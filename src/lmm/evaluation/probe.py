@@ -31,7 +31,7 @@ Folds = Sequence[tuple[Array, Array]]  # rows to train on, rows to test on
 STRIDE = 5  # frames between windows
 MAX_WINDOWS = 3000  # of a large store, as many are drawn
 LEAST_SUBJECTS = 3  # in split test, or else everybody is tested in turn
-ALPHAS = np.logspace(-4, 4, 17)  # penalties, per window and for features of unit variance
+ALPHAS = np.logspace(-4, 4, 9)  # penalties, per window and for features of unit variance
 NO_DIRECTION = 1e-9  # of the features' largest variance
 TAIL = 15  # frames that are read without an encoder
 SEED = 20263
@@ -47,7 +47,9 @@ class Key:
     trained: bool = True
 
 
-CONSTANT, LAST, TAILED = (Key("no network", s, p) for s, p in (("nothing", ""), ("frame", "last"), ("frames", "last 15")))
+CONSTANT, LAST, TAILED = (
+    Key("no network", s, p) for s, p in (("nothing", ""), ("frame", "last"), ("frames", "last 15"))
+)
 
 
 def probe(corpus: Corpus, models: Sequence[Contestant], samples: int, progress: Progress) -> tuple[Results, str]:
@@ -212,25 +214,26 @@ def encoded(network: Any, batch: Batch) -> dict[tuple[str, str], Array]:
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """A fitted ridge regression; `alpha` is the penalty per window."""
+    """A fitted ridge regression; `alpha` (K,) are the penalties per window."""
 
     centre: Array
     weights: Array
     offset: Array
-    alpha: float
+    alpha: Array
 
     def __call__(self, x: Array) -> Array:
         return np.asarray((x - self.centre) @ self.weights + self.offset)
 
 
-def ridge(x: Array, y: Array, groups: Array) -> Ridge:
-    """Return the ridge regression of y (N, K) on x (N, D), brought to unit variance, and an intercept.
+def ridge(x: Array, y: Array, groups: Array, target: Sequence[int] | None = None) -> Ridge:
+    """Return the ridge regressions of y (N, K) on x (N, D), brought to unit variance, with intercepts.
 
-    Its penalty is the one of ALPHAS with the least error on each of the `groups` (N,), two or more, when that group is
-    left out. These errors follow exactly from the fit of all: with H the matrix that maps y to the fitted values,
-    those of group g are (I − H_gg)⁻¹ (y − Hy)_g (R. Cook and S. Weisberg, "Residuals and Influence in Regression",
-    1982, section 3.6, here with a penalty).
+    The penalty is the one of ALPHAS with the least squared error on each of the `groups` (N,), two or more, when that
+    group is left out; columns of y of the same `target` (K,) share it. These errors follow from the fit of all: with H
+    the matrix that maps y to the fitted values, those of group g are (I − H_gg)⁻¹ (y − Hy)_g (R. Cook and S. Weisberg,
+    "Residuals and Influence in Regression", 1982, section 3.6, here with a penalty).
     """
+    owner = np.zeros(y.shape[1], int) if target is None else np.asarray(target)
     centre, offset = x.mean(axis=0), y.mean(axis=0)
     spread = x.std(axis=0)
     scale = np.where(spread > 1e-6 * max(spread.max(), 1e-300), spread, np.inf)
@@ -241,29 +244,31 @@ def ridge(x: Array, y: Array, groups: Array) -> Ridge:
     u = xs @ vectors / np.sqrt(values)
     along = u.T @ ys
     rows = [np.flatnonzero(groups == g) for g in np.unique(groups)]
-
-    def left_out(alpha: float) -> float:
+    left_out = np.zeros((len(ALPHAS), y.shape[1]))
+    for i, alpha in enumerate(ALPHAS):
         shrink = values / (values + alpha * len(x))
         rest = ys - u @ (shrink[:, None] * along)
-        hats = (1 / len(x) + (u[g] * shrink) @ u[g].T for g in rows)
-        errors = (np.linalg.solve(np.eye(len(g)) - h, rest[g]) for g, h in zip(rows, hats, strict=True))
-        return float(sum((e**2).sum() for e in errors))
-
-    alpha = float(min(ALPHAS, key=left_out))
-    inner = vectors @ (np.sqrt(values) / (values + alpha * len(x)) * along.T).T
+        for g in rows:
+            own = np.eye(len(g)) - 1 / len(x) - (u[g] * shrink) @ u[g].T
+            left_out[i] += (np.linalg.solve(own, rest[g]) ** 2).sum(axis=0)
+    best = {t: ALPHAS[left_out[:, owner == t].sum(axis=1).argmin()] for t in set(owner.tolist())}
+    alpha = np.array([best[t] for t in owner.tolist()])
+    inner = vectors @ (np.sqrt(values)[:, None] / (values[:, None] + alpha * len(x)) * along)
     return Ridge(centre, inner / scale[:, None], offset, alpha)
 
 
 def predicted(x: Array, targets: Array, groups: Array, parts: Folds) -> Array:
     """Return what probes of x (N, D) say of the targets (N, 7) in the tested windows, NaN elsewhere."""
+    owner = np.array([i for i, t in enumerate(TARGETS.values()) for _ in t.columns])
     out = np.full(targets.shape, np.nan)
     for train, test in parts:
-        for target in TARGETS.values():
-            columns = list(target.columns)
-            rows = train[np.isfinite(targets[train][:, columns]).all(axis=1)]
+        known = np.isfinite(targets[train])
+        for mask in np.unique(known, axis=1).T:
+            columns = np.flatnonzero((known == mask[:, None]).all(axis=0))
+            rows = train[mask]
             if len(set(groups[rows])) >= 2:
-                told = ridge(x[rows], targets[np.ix_(rows, columns)], groups[rows])(x[test])
-                out[np.ix_(test, columns)] = told
+                fitted = ridge(x[rows], targets[np.ix_(rows, columns)], groups[rows], owner[columns].tolist())
+                out[np.ix_(test, columns)] = fitted(x[test])
     return out
 
 
@@ -317,12 +322,12 @@ class Scores:
             out.append(row)
         return out
 
-    def comparisons(
-        self, tallies: Mapping[Key, Sequence[Tally]], models: Sequence[Contestant]
-    ) -> list[dict[str, Any]]:
+    def comparisons(self, tallies: Mapping[Key, Sequence[Tally]], models: Sequence[Contestant]) -> list[dict[str, Any]]:
         """Return paired differences in R² of all trained features from the last frames themselves, from the same
         network untrained, and of HTT's from flat's."""
-        r2 = {k: {n: t["r2"] for n, t in of_targets(mean_tally(s), self.by_subject).items()} for k, s in tallies.items()}
+        r2 = {
+            k: {n: t["r2"] for n, t in of_targets(mean_tally(s), self.by_subject).items()} for k, s in tallies.items()
+        }
         kind = {m.label: m.kind for m in models}
         flat = next((m.label for m in models if m.kind == "flat"), "")
         out = []
@@ -422,11 +427,12 @@ def glance(network: Any, batch: Batch) -> Glance:
     for name, side in sides.items():
         if side is not None:
             share = np.stack([shares[name, i].mean(1).cpu().numpy() for i in range(len(side.left))], axis=1)
-            share = share * (share > 0).sum(axis=-1, keepdims=True)
             if name == "window":
-                share = share.repeat(WINDOW, axis=-1)
+                tokens = valid.reshape(len(valid), -1, WINDOW).any(axis=2).sum(axis=1)
+                share = (share * tokens[:, None, None]).repeat(WINDOW, axis=-1)
             else:
-                share = share.reshape(*share.shape[:2], count, len(PARTS))
+                tokens = valid.sum(axis=1) * len(PARTS)
+                share = (share * tokens[:, None, None]).reshape(*share.shape[:2], count, len(PARTS))
             shape = (len(valid), 1, count) + (1,) * (share.ndim - 3)
             found[name] = np.where(valid.reshape(shape), share, np.nan)
     return Glance(np.where(valid[..., None], gates, np.nan), found["window"], found["part"])

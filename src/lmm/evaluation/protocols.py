@@ -10,7 +10,7 @@ from typing import Any
 
 from lmm.core.errors import InputError
 from lmm.core.writing import write_bytes
-from lmm.evaluation import forecast, plots, robustness, rollout, transfer
+from lmm.evaluation import forecast, plots, probe, probe_report, robustness, rollout, sections, transfer
 from lmm.evaluation.cases import Corpus
 from lmm.evaluation.contestants import contestants
 from lmm.pipeline.features import Layout
@@ -41,6 +41,7 @@ PROTOCOLS: dict[str, tuple[Protocol, str]] = {
     "transfer": (transfer.transfer, "all"),
     "rollout": (rollout.rollout, "test"),
     "robustness": (robustness.robustness, "test"),
+    "probe": (probe.probe, "all"),
 }
 
 
@@ -68,3 +69,8 @@ def evaluate(protocol: str, settings: Settings, progress: forecast.Progress) -> 
     write_bytes(out / RESULTS, json.dumps(results, indent=1, allow_nan=False).encode())
     write_bytes(out / REPORT, report.encode())
     return results
+
+
+def summary(results: dict[str, Any]) -> list[str]:
+    """Return a few lines for the terminal."""
+    return (probe_report if results["protocol"] == "probe" else sections).summary(results)

@@ -130,3 +130,23 @@ def test_option_turns_scheduled_sampling_off(make: Callable[..., Network], batch
         network = make(name, options={"scheduled_sampling": False})
         example = network.example(batch())
         assert torch.equal(network.loss(example, 1.0)[0], network.loss(example, 0.0)[0])
+
+
+@torch.no_grad()
+def test_sampled_rollouts_have_the_spread_of_one_step_errors(network: Any, batch: Callable[..., Any]) -> None:
+    example = network.example(batch())
+    assert not network.decoder.innovation.any()
+    network.calibrate([example, example])
+    inputs = torch.cat([example.context.anchor[:, None], example.target[:, :-1]], dim=1)
+    memories = network.decoder.decoder.memories(network.encoder(example.context))
+    error = network.decoder(inputs, memories, example.context) - example.target
+    for k in (0, 10, 74):
+        counted = error[..., k][example.counts[..., k]]
+        variance = (network.decoder.innovation[k] ** 2).sum()
+        assert float(variance) >= float(counted.square().mean()) - 1e-9  # more only where pairs were counted apart
+    two = network.generate(example.context, 4, 2, torch.Generator().manual_seed(0))
+    one = network.generate(example.context, 4, 1, torch.Generator().manual_seed(0))
+    assert not torch.allclose(two[:, 0], two[:, 1])
+    assert not torch.allclose(two[:, :1], one)
+    unknown = ~example.context.known.bool()[:, None, None].expand_as(two)
+    assert bool((two[unknown] == 0).all())

@@ -99,11 +99,12 @@ def test_who_does_not_walk_has_no_labels() -> None:
     assert gait_at(gone.replace(positions=positions, confidence=confidence), 60) is None
 
 
-def test_ridge_is_the_solution_of_its_equations() -> None:
+@pytest.mark.parametrize("width", [8, 90])
+def test_ridge_is_the_solution_of_its_equations(width: int) -> None:
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(60, 8)) * np.arange(1, 9) + 3
+    x = rng.normal(size=(60, width)) * np.arange(1, width + 1) + 3
     x[:, 5] = 2.0  # tells nothing
-    y = x @ rng.normal(size=(8, 3)) + rng.normal(size=(60, 3)) * 4
+    y = x @ rng.normal(size=(width, 3)) + rng.normal(size=(60, 3)) * x.std() * 3
     groups = np.repeat(np.arange(6), 10)
     got = ridge(x, y, groups, [0, 1, 1])
 
@@ -246,9 +247,10 @@ def test_attention_is_that_of_the_layers(corpus: Corpus, networks: Path) -> None
     seen = glance(network, batch)
     assert len(caught) == 4
     for module, given, out in caught:
-        shares = last_attention(module, *given)  # (B, heads, M)
-        mixed = (shares[:, :, None] @ given[1][1])[:, :, 0].flatten(1)
-        torch.testing.assert_close(module.out(mixed), out[:, -1], atol=1e-5, rtol=1e-4)
+        with torch.inference_mode():
+            shares = last_attention(module, *given)  # (B, heads, M)
+            mixed = module.out((shares[:, :, None] @ given[1][1])[:, :, 0].flatten(1))
+        torch.testing.assert_close(mixed, out[:, -1], atol=1e-5, rtol=1e-4)
     with torch.inference_mode():
         gate = network.encoder.streams(seen_by(network, batch))["gate"]
     pad = -case.context % 5

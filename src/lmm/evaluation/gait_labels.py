@@ -1,8 +1,8 @@
 """What probes ask for: whether a person walks at an instant of a 3D motion, how fast, and where in the stride.
 
-Labels come from the kinematics alone, from a second and a half on both sides of the instant, so that they know more of
-it than an encoder that has seen the past only. Fore-aft signals are places about the mid-hip along the heading; a signal's
-amplitude and phase are those of its component at the stride's frequency f, as seen through a Hann window:
+Labels come from the kinematics alone, from a second and a half on both sides of the instant, so that they know more
+than an encoder that has seen the past only. Fore-aft signals are places about the mid-hip along the heading; amplitude
+and phase of a signal are those of its component at the stride's frequency f, as seen through a Hann window:
 
     c = 2 / Σw · Σ w(t) · (x(t) − x̄) · exp(−2πi f t),   x(t) ≈ |c| · cos(2π f t + arg c) about t = 0
 

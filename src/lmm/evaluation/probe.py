@@ -67,7 +67,7 @@ def probe(corpus: Corpus, models: Sequence[Contestant], samples: int, progress: 
     batches = corpus.batches(list(labels), 1)
     twins = {m.label: untrained(m.seeds[0]) for m in models}
     blocks: dict[Key, list[list[Array]]] = {}
-    glances: dict[str, list[Glance]] = {m.label: [] for m in models if hasattr(m.seeds[0].encoder, "gate")}
+    glances: dict[str, list[Glance]] = {m.label: [] for m in models if _is_gated(m.seeds[0])}
     cases: list[Case] = []
     for number, batch in enumerate(batches):
         cases += batch.cases
@@ -89,8 +89,8 @@ def probe(corpus: Corpus, models: Sequence[Contestant], samples: int, progress: 
     tested = np.sort(np.concatenate([test for _, test in parts]))
     judge = Scores(corpus, cases, targets, tested)
     tallies, widths = {}, {}
-    for key, seeds in blocks.items():
-        of_seeds = [np.concatenate(kept) for kept in seeds]
+    for key, pieces in blocks.items():
+        of_seeds = [np.concatenate(kept) for kept in pieces]
         widths[key] = of_seeds[0].shape[1]
         tallies[key] = [judge.tally(predicted(x, targets, judge.subjects, parts)) for x in of_seeds]
     shown = examples(corpus, [cases[i] for i in tested], 1)
@@ -238,10 +238,12 @@ def ridge(x: Array, y: Array, groups: Array, target: Sequence[int] | None = None
     spread = x.std(axis=0)
     scale = np.where(spread > 1e-6 * max(spread.max(), 1e-300), spread, np.inf)
     xs, ys = (x - centre) / scale, y - offset
-    values, vectors = np.linalg.eigh(xs.T @ xs)
+    wide = x.shape[1] > len(x)
+    values, found = np.linalg.eigh(xs @ xs.T if wide else xs.T @ xs)  # of whichever is smaller
     kept = values > NO_DIRECTION * max(values[-1], 1e-300)
-    values, vectors = values[kept], vectors[:, kept]
-    u = xs @ vectors / np.sqrt(values)
+    values, found = values[kept], found[:, kept]
+    other = (xs.T if wide else xs) @ found / np.sqrt(values)
+    u, vectors = (found, other) if wide else (other, found)
     along = u.T @ ys
     rows = [np.flatnonzero(groups == g) for g in np.unique(groups)]
     left_out = np.zeros((len(ALPHAS), y.shape[1]))
@@ -402,7 +404,8 @@ def glance(network: Any, batch: Batch) -> Glance:
     """Return what an HTT does with a batch."""
     import torch
 
-    encoder, shares = network.encoder, {}
+    encoder = network.encoder
+    shares: dict[tuple[str, int], Any] = {}
     sides = {name: getattr(encoder, f"frame_{name}", None) for name in ("window", "part")}
     hooks = [
         layer.attention.register_forward_pre_hook(
@@ -470,6 +473,10 @@ def looked(glances: Sequence[Glance]) -> dict[str, Any]:
             for i in range(shares.shape[1])
         ]
     return out
+
+
+def _is_gated(network: Any) -> bool:
+    return hasattr(network.encoder, "gate")
 
 
 def _by_frame(arrays: Sequence[Array], axis: int) -> Array:

@@ -1,4 +1,4 @@
-"""One frame after another: how `flat` and `htt` decode a memory, and how they learn to. Twice used, once written."""
+"""One frame after another: how `flat` and `htt` decode what they have read, and how they learn to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lmm.models.blocks import Decoder, KeysValues, repeat, time_encoding
 from lmm.models.config import NetworkConfig
-from lmm.models.network import Context, Example, mean_loss
+from lmm.models.network import Context, Example, Network, mean_loss
 from lmm.pipeline.features import NUM_FEATURES
 
 MOST_SAMPLED = 0.5  # scheduled sampling: the share of self-predicted inputs rises from 0 to this
@@ -100,3 +100,26 @@ class FrameDecoder(nn.Module):
             out.append(frame)
         future = torch.cat(out, dim=1).unflatten(0, (-1, count))
         return future.expand(-1, samples, -1, -1)
+
+
+class Autoregressive(Network):
+    """An encoder (context → memory) and a `FrameDecoder`. Option ``scheduled_sampling`` (default on) while training."""
+
+    def __init__(self, config: NetworkConfig, encoder: nn.Module) -> None:
+        super().__init__(config)
+        self.encoder = encoder
+        self.decoder = FrameDecoder(config)
+
+    def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
+        return self.decoder.generate(self.encoder(context), context, frames, samples, generator)
+
+    def validation(self, batch: Example) -> tuple[Tensor, Tensor]:
+        future = self.decoder.generate(self.encoder(batch.context), batch.context, batch.target.shape[1], 1)
+        return mean_loss(future[:, 0], batch.target, batch.counts)
+
+    def calibrate(self, batches: Iterable[Example]) -> None:
+        self.decoder.calibrate((self.encoder(b.context), b) for b in batches)
+
+    def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
+        sampled = bool(self.config.options.get("scheduled_sampling", True))
+        return self.decoder.loss(self.encoder(batch.context), batch, progress, sampled)

@@ -6,16 +6,14 @@ there: pre-norm layers, the mask of seen joints beside the 75 features, and outp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from lmm.core.registry import architectures
-from lmm.models.autoregressive import FrameDecoder
+from lmm.models.autoregressive import Autoregressive
 from lmm.models.blocks import Encoder, time_encoding
 from lmm.models.config import NetworkConfig
-from lmm.models.network import Context, Example, Network, mean_loss
+from lmm.models.network import Context
 from lmm.pipeline.features import NUM_FEATURES, NUM_JOINTS
 
 SIZES = {
@@ -43,27 +41,11 @@ class FrameEncoder(nn.Module):
 
 
 @architectures.register("flat")
-class Flat(Network):
+class Flat(Autoregressive):
     """See the module. Option ``scheduled_sampling`` (default on) while training."""
 
     sizes = SIZES
     architecture = "flat"
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__(config)
-        self.encoder = FrameEncoder(config, config.layers)
-        self.decoder = FrameDecoder(config)
-
-    def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
-        return self.decoder.generate(self.encoder(context), context, frames, samples, generator)
-
-    def validation(self, batch: Example) -> tuple[Tensor, Tensor]:
-        future = self.decoder.generate(self.encoder(batch.context), batch.context, batch.target.shape[1], 1)
-        return mean_loss(future[:, 0], batch.target, batch.counts)
-
-    def calibrate(self, batches: Iterable[Example]) -> None:
-        self.decoder.calibrate((self.encoder(b.context), b) for b in batches)
-
-    def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
-        sampled = bool(self.config.options.get("scheduled_sampling", True))
-        return self.decoder.loss(self.encoder(batch.context), batch, progress, sampled)
+        super().__init__(config, FrameEncoder(config, config.layers))

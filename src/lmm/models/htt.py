@@ -13,17 +13,15 @@ brought to frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from lmm.core.registry import architectures
-from lmm.models.autoregressive import FrameDecoder
+from lmm.models.autoregressive import Autoregressive
 from lmm.models.blocks import Attention, Encoder, FeedForward, time_encoding
 from lmm.models.config import NetworkConfig
 from lmm.models.flat import FrameEncoder
-from lmm.models.network import Context, Example, Network, mean_loss
+from lmm.models.network import Context
 from lmm.pipeline.features import NUM_JOINTS
 from lmm.tokens import PART_SLOTS, PARTS, WINDOW, to_parts, to_windows
 
@@ -122,7 +120,7 @@ class HttEncoder(nn.Module):
 
 
 @architectures.register("htt")
-class Htt(Network):
+class Htt(Autoregressive):
     """See the module. Options: ``scheduled_sampling``; ``windows``, ``parts``, ``fusion`` false leave a stream out."""
 
     sizes = {  # noqa: RUF012
@@ -133,20 +131,5 @@ class Htt(Network):
     architecture = "htt"
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__(config)
-        self.encoder = HttEncoder(config, *(bool(config.options.get(n, True)) for n in ("windows", "parts", "fusion")))
-        self.decoder = FrameDecoder(config)
-
-    def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
-        return self.decoder.generate(self.encoder(context), context, frames, samples, generator)
-
-    def validation(self, batch: Example) -> tuple[Tensor, Tensor]:
-        future = self.decoder.generate(self.encoder(batch.context), batch.context, batch.target.shape[1], 1)
-        return mean_loss(future[:, 0], batch.target, batch.counts)
-
-    def calibrate(self, batches: Iterable[Example]) -> None:
-        self.decoder.calibrate((self.encoder(b.context), b) for b in batches)
-
-    def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
-        sampled = bool(self.config.options.get("scheduled_sampling", True))
-        return self.decoder.loss(self.encoder(batch.context), batch, progress, sampled)
+        streams = (bool(config.options.get(n, True)) for n in ("windows", "parts", "fusion"))
+        super().__init__(config, HttEncoder(config, *streams))

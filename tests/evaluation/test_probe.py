@@ -19,7 +19,8 @@ from lmm.evaluation.cases import Case, Corpus, batch_of
 from lmm.evaluation.contestants import contestants
 from lmm.evaluation.gait_labels import TARGETS, component, gait_at, separation, stride
 from lmm.evaluation.pinned import pinned
-from lmm.evaluation.probe import ALPHAS, TAILED, Scores, encoded, folds, glance, probe, raw, ridge, untrained, walking
+from lmm.evaluation.probe import ALPHAS, TAILED, Scores, folds, of_targets, predicted, probe, raw, ridge, walking
+from lmm.evaluation.streams import encoded, glance, last_attention, seen_by, untrained
 
 FPS = 15.0
 
@@ -136,8 +137,6 @@ def corpus(store: Path) -> Corpus:
 
 def scored(corpus: Corpus, features: Any) -> dict[str, Any]:
     """Return R² and errors of `features` (targets (N, 7), rng) for the walkers of a corpus."""
-    from lmm.evaluation.probe import of_targets, predicted
-
     labels = walking(corpus)
     cases, targets = list(labels), np.stack(list(labels.values()))
     _, parts = folds(corpus, cases)
@@ -164,8 +163,6 @@ def test_r2_is_about_the_mean_of_what_is_tested(corpus: Corpus) -> None:
     labels = walking(corpus)
     cases, targets = list(labels), np.stack(list(labels.values()))
     judge = Scores(corpus, cases, targets, np.arange(len(cases)))
-    from lmm.evaluation.probe import of_targets
-
     told = targets + np.random.default_rng(2).normal(size=targets.shape) * 0.1
     tree = of_targets(judge.tally(told), judge.by_subject[:1])
     for name, target in TARGETS.items():
@@ -221,8 +218,8 @@ def test_features_are_what_encoders_make_and_untrained_ones_repeat(corpus: Corpu
     batch = batch_of([case], [corpus.cut(case, 1)], 1)
     found = encoded(network, batch)
     assert {s for s, _ in found} == {"frames", "windows", "parts", "fused"}
-    twin = untrained(network)
-    again, once = encoded(untrained(network), batch), encoded(twin, batch)
+    twin = untrained(network, 1)
+    again, once = encoded(untrained(network, 1), batch), encoded(twin, batch)
     assert all(np.array_equal(once[k], again[k]) for k in once)
     assert not np.allclose(once["fused", "last"], found["fused", "last"])
     tail = raw(batch, corpus)[TAILED].reshape(15, 75)
@@ -234,8 +231,6 @@ def test_features_are_what_encoders_make_and_untrained_ones_repeat(corpus: Corpu
 
 def test_attention_is_that_of_the_layers(corpus: Corpus, networks: Path) -> None:
     torch = pytest.importorskip("torch")
-    from lmm.evaluation.probe import last_attention, seen_by
-
     (model,) = contestants(f"{networks}/htt-xyz", "xyz")
     network: Any = model.seeds[0]
     case = next(c for c in walking(corpus) if c.context % 5)
@@ -272,6 +267,8 @@ def test_probe_from_the_command_line(
     assert run([*command, "--out", str(tmp_path / "out"), "--threads", "1"]) == 0
     assert "htt: fused, last, untrained" in capsys.readouterr().out
     told = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
+    untold = next(r for r in told["models"] if not r["trained"])
+    assert untold["per_seed"][0] != untold["per_seed"][1]
     assert told["tested_subjects"] == told["subjects"] == 3
     assert told["windows"] == told["tested_windows"] == told["targets"]["phase"]["windows"]
     rows = {(r["model"], r["stream"], r["pooling"], r["trained"]): r for r in told["models"]}

@@ -20,6 +20,7 @@ from lmm.pipeline.features import Layout
 
 Array = NDArray[Any]
 SEED = 20261
+SAMPLED = "~sampled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,9 @@ def contestants(models: str, layout: Layout, device: str = "cpu") -> list[Contes
     """Return the models of a list such as ``zero-velocity,flat=runs/a+runs/b,diffusion-small-xyc``.
 
     A name is what `lmm.models.loading.load` knows, or a model's folder; ``label=`` gives the name in the results, and
-    ``+`` joins a model's seeds. Raises LmmError on unknown models, another layout or rate, or a label given twice.
+    ``+`` joins a model's seeds. An autoregressive network is scored by the rollout of its expected frames, with
+    ``~sampled`` behind its name by sampled rollouts. Raises LmmError on unknown models, another layout or rate, or a
+    label given twice.
     """
     out: list[Contestant] = []
     for item in (part.strip() for part in models.split(",")):
@@ -60,9 +63,16 @@ def contestants(models: str, layout: Layout, device: str = "cpu") -> list[Contes
         if not all(paths):
             raise LmmError(f"--models: {item!r} names no model. Write NAME, LABEL=FOLDER or LABEL=FOLDER+FOLDER.")
         label = label or (Path(paths[0]).name if Path(paths[0]).is_dir() else paths[0])
+        sampled = paths[0].endswith(SAMPLED)
         if label in [c.label for c in out]:
             raise LmmError(f"--models: {label!r} comes twice. Give one of them a label: LABEL=FOLDER.")
-        seeds = [_placed(load(p, layout), device) for p in paths]
+        seeds = [_placed(load(p.removesuffix(SAMPLED), layout), device) for p in paths]
+        for seed in seeds:
+            decoder = getattr(seed, "decoder", None)
+            if hasattr(decoder, "sampled"):
+                decoder.sampled = sampled  # type: ignore[union-attr]
+            elif sampled:
+                raise LmmError(f"{label}: {SAMPLED} is for autoregressive networks, and {seed.info.kind} is none.")
         slow = [s for s in seeds if s.features.fps != FPS]
         if slow:
             raise LmmError(f"{label} is a model of {slow[0].features.fps:g} FPS, and tests are made at {FPS:g}.")

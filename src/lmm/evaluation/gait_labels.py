@@ -54,8 +54,8 @@ TARGETS = {
     "cadence": Target("Cadence", (0,), "steps/min"),
     "phase": Target("Gait phase", (1, 2), "degrees"),
     "arm_leg_phase": Target("Arm–leg phase", (3, 4), "degrees"),
-    "leg_symmetry": Target("Leg symmetry", (5,), "of the mean amplitude", ".3f"),
-    "arm_symmetry": Target("Arm symmetry", (6,), "of the mean amplitude", ".3f"),
+    "leg_symmetry": Target("Leg symmetry", (5,), "share", ".3f"),
+    "arm_symmetry": Target("Arm symmetry", (6,), "share", ".3f"),
 }
 COLUMNS = 7
 

@@ -129,7 +129,7 @@ def dots(
     rows: Sequence[tuple[str, Sequence[tuple[float, float, float, str, bool]]]],
     xlabel: str,
     level: float | None = None,
-    left: float = -0.2,
+    left: float = -0.8,
 ) -> str:
     """Return a chart of named rows of (value, low, high, colour, filled) points with their intervals.
 
@@ -174,7 +174,7 @@ def tracks(panels: Sequence[tuple[str, Sequence[Line] | tuple[Sequence[float], A
                     axes.fill_between(line.x, line.low, line.high, color=line.colour, alpha=0.18, linewidth=0)
                 axes.plot(line.x, line.y, "--" if line.dashed else "-", color=line.colour, label=line.label)
             if len(shown) > 1:
-                axes.legend(frameon=False, fontsize=9, loc="upper left")
+                axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.05))
         places[-1, 0].set_xlabel(x)
         return _svg(figure)
 

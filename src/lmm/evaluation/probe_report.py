@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,8 @@ from lmm.evaluation.cases import FPS, Case, Corpus
 from lmm.evaluation.gait_labels import TARGETS, separation
 from lmm.evaluation.pictures import Picture
 from lmm.evaluation.report import Column, charts, find, gallery, note, page, section, table
+from lmm.evaluation.streams import Glance
 from lmm.tokens import PARTS
-
-if TYPE_CHECKING:
-    from lmm.evaluation.probe import Glance
 
 Row = dict[str, Any]
 ABOUT = (
@@ -26,8 +24,8 @@ ABOUT = (
     "over people, then clips."
 )
 CHARTS = (
-    "Filled: trained. Hollow: the same network with random weights. Dotted: the last 15 frames themselves, without an "
-    "encoder."
+    "Filled: trained. Hollow: networks of the same make with random weights, mean of three. Dotted: the last 15 frames "
+    "themselves, without an encoder."
 )
 ATTENTION = (
     "Attention of the last frame of the context, in multiples of an even one (1: as if all tokens counted alike), mean "
@@ -140,6 +138,8 @@ def _against(comparisons: Sequence[Row], other: str) -> str:
     ]
     columns = [Column(t.title, (n,), "+.2f") for n, t in TARGETS.items()]
     says = "R² less that of the other, on the same resampled people and clips. Above 0: the trained features know more."
+    if other == "untrained":
+        says += " Intervals are over people, not over random weights: see how far these differ (per_seed)."
     title = {"flat": "Against flat's memory", "untrained": "Against random weights"}.get(other, f"Against the {other}")
     return section(f"{title}, paired", note(says), table(rows, columns, lambda r: str(r["name"])))
 

@@ -23,6 +23,7 @@ class FrameDecoder(nn.Module):
     """
 
     times: Tensor
+    sampled = True  # several samples are rollouts with noise; False: each is the rollout of the expected frames
     innovation: Tensor  # L with L Lᵀ the covariance of what a frame brings beyond its forecast; 0: not measured
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -84,7 +85,7 @@ class FrameDecoder(nn.Module):
         One sample is the rollout of the expected frames. Several are sampled rollouts: to every frame, before it is fed
         back, normal noise of the measured `innovation` is added; without a measurement all are equal.
         """
-        drawn = samples > 1 and bool(self.innovation.any())
+        drawn = self.sampled and samples > 1 and bool(self.innovation.any())
         count = samples if drawn else 1
         memories = repeat(self.decoder.memories(memory), count)
         mask = None if context.mask is None else context.mask.repeat_interleave(count, 0)

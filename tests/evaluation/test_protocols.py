@@ -133,6 +133,22 @@ def test_labels_and_seeds_of_a_learned_model(store: Path, tmp_path: Path) -> Non
     assert {c["against"] for c in told["comparisons"]} == {"flat", "zero-velocity"}
 
 
+def test_sampled_rollouts_are_asked_for_by_name(store: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from lmm.models.flat import Flat
+
+    flat = Flat.of_size("tiny", pinned("xyz").spec)
+    flat.decoder.innovation.copy_(0.1 * torch.eye(75))
+    flat.save_pretrained(tmp_path / "flat")
+    models = contestants(f"flat={tmp_path}/flat,sampled={tmp_path}/flat~sampled", "xyz")
+    told, _ = forecast(Corpus.of(store, "test", "xyz", 1), models, 3, lambda *_: None)
+    assert [(r["model"], r["samples"], r["stochastic"]) for r in told["models"]] == [
+        ("flat", 1, False),
+        ("sampled", 1, True),
+        ("sampled", 3, True),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -146,6 +162,7 @@ def test_labels_and_seeds_of_a_learned_model(store: Path, tmp_path: Path) -> Non
         (["forecast", "--models", "zero-velocty"], "did you mean 'zero-velocity'"),
         (["forecast", "--models", "zero-velocity,zero-velocity"], "comes twice"),
         (["forecast", "--models", "a=,b"], "names no model"),
+        (["forecast", "--models", "zero-velocity~sampled"], "is for autoregressive networks"),
         (["rollout", "--split", "train", "--data", "nowhere"], "is not a store"),
     ],
 )

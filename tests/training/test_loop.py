@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import lmm
 from lmm.cli.main import run
@@ -112,6 +113,24 @@ def test_two_processes_share_a_batch(config_file: Path, tmp_path: Path) -> None:
     one, both = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == len(both)
     np.testing.assert_allclose([float(r[1]) for r in one], [float(r[1]) for r in both], rtol=1e-3)
+
+
+def test_a_run_starts_from_the_weights_of_another(settings: dict[str, Any], tmp_path: Path) -> None:
+    small = {**settings, "model": "diffusion", "epochs": 1}
+    best = train(TrainConfig(**small), tmp_path / "first")
+    still = {**small, "start_from": str(best), "lr": 1e-12, "seed": 3, "ema": 0.0}
+    again = train(TrainConfig(**still), tmp_path / "second")
+    one, two = (load_file(f / "model.safetensors") for f in (best, again))
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], atol=1e-6)
+    first, second = (json.loads((f / "config.json").read_text()) for f in (best, again))
+    assert first["spec"] == second["spec"]
+    assert first["trained_on"] in second["trained_on"]
+    with pytest.raises(InputError, match="is a diffusion-tiny-xyc"):
+        train(TrainConfig(**{**still, "model": "flat"}), tmp_path / "third")
+    with pytest.raises(InputError, match="no model of lmm"):
+        train(TrainConfig(**{**still, "start_from": str(tmp_path)}), tmp_path / "fourth")
 
 
 def test_a_folder_of_another_run_is_refused(settings: dict[str, Any], tmp_path: Path) -> None:

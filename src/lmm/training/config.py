@@ -35,6 +35,8 @@ class TrainConfig(BaseModel):
     """One training run.
 
     model, size, layout  of the network; ``options`` are the architecture's own (see its module)
+    start_from           a model's folder whose weights the run begins with, say to tune it to one's own data; its
+                         statistics and joints are kept, and its licence is added to that of the data
     data                 the stores; clips of split train are trained on, those of split val choose the weights
     val_subjects         subjects of split train that are used for validation instead
     split_by             ``subject`` · ``clip``: 90 % of all clips train and 10 % validate, whoever moves in them. It
@@ -57,6 +59,7 @@ class TrainConfig(BaseModel):
     layout: Layout
     options: dict[str, bool | int | float | str] = {}
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    start_from: str | None = None
     data: tuple[Corpus, ...] = Field(min_length=1)
     val_subjects: tuple[str, ...] = ()
     split_by: Literal["subject", "clip"] = "subject"

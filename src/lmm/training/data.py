@@ -12,6 +12,7 @@ from lmm.core.errors import LmmError, MotionError
 from lmm.core.motion import Motion
 from lmm.datasets.store import Store
 from lmm.datasets.windows import Clips, Sampler
+from lmm.models.config import NetworkConfig
 from lmm.pipeline.features import FeatureSpec, statistics
 from lmm.training.config import TrainConfig
 
@@ -32,8 +33,13 @@ class RunData:
     told: dict[str, Any]
 
 
-def load_data(config: TrainConfig, context_frames: int, horizon_frames: int) -> RunData:
-    """Read the stores of `config`. Raises LmmError if one does not fit, or nothing is left to train or validate on."""
+def load_data(
+    config: TrainConfig, context_frames: int, horizon_frames: int, before: NetworkConfig | None = None
+) -> RunData:
+    """Read the stores of `config`; statistics and joints are those of the model `before`, if there is one.
+
+    Raises LmmError if a store does not fit, or nothing is left to train or validate on.
+    """
     train, val, weights, val_weights, licences, names = [], [], [], [], set(), []
     for corpus in config.data:
         store = Store(corpus.store)
@@ -54,11 +60,16 @@ def load_data(config: TrainConfig, context_frames: int, horizon_frames: int) -> 
         names.append(f"{store.path.name} ({len(sides['train'])} clips, {train[-1].num_frames} frames)")
     if not val:
         raise LmmError("no store has clips of split val: name some with val_subjects, to choose the weights by.")
-    identity = FeatureSpec(layout=config.layout, fps=FPS)
-    sampler = Sampler(train, weights, identity, context_frames, horizon_frames, config.views, config.augmentation)
-    windows = [sampler.draw((config.seed, STATISTICS_SEED, i)) for i in range(config.statistics_windows)]
-    spec = statistics(w.features for w in windows)
-    recorded = np.any([w.recorded.any(axis=0) for w in windows], axis=0)
+    if before is None:
+        identity = FeatureSpec(layout=config.layout, fps=FPS)
+        sampler = Sampler(train, weights, identity, context_frames, horizon_frames, config.views, config.augmentation)
+        windows = [sampler.draw((config.seed, STATISTICS_SEED, i)) for i in range(config.statistics_windows)]
+        spec = statistics(w.features for w in windows)
+        joints = tuple(bool(r) for r in np.any([w.recorded.any(axis=0) for w in windows], axis=0))
+    else:
+        spec, joints = before.spec, before.joints
+        licences.add(before.licence)
+        names.append(f"on top of {before.trained_on}")
     told = {
         "clips": sum(len(c.motions) for c in train),
         "frames": sum(c.num_frames for c in train),
@@ -71,7 +82,7 @@ def load_data(config: TrainConfig, context_frames: int, horizon_frames: int) -> 
         Sampler(train, weights, spec, context_frames, horizon_frames, config.views, config.augmentation),
         Sampler(val, val_weights, spec, context_frames, horizon_frames, config.views),
         spec,
-        tuple(bool(r) for r in recorded),
+        joints,
         _licence(licences),
         "; ".join(names),
         told,

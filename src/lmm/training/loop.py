@@ -25,8 +25,10 @@ from torch.utils.data import DataLoader, Dataset
 from lmm.core.errors import InputError, LmmError
 from lmm.core.writing import write_bytes
 from lmm.datasets.windows import Batch, Sampler
+from lmm.models.config import read_config
 from lmm.models.loading import architecture
 from lmm.models.network import Network
+from lmm.pipeline.features import FeatureSpec
 from lmm.training.card import write_card
 from lmm.training.checkpoint import load_checkpoint, only_rank, save_checkpoint
 from lmm.training.config import TrainConfig
@@ -63,8 +65,9 @@ def train(
 def _train(config: TrainConfig, out: Path, device: torch.device, report: Report, rank: int, world: int) -> Path:
     torch.manual_seed(config.seed)
     kind = architecture(config.model)
-    plain = kind.of_size(config.size, _identity(config))
-    data = load_data(config, plain.context_frames, plain.block_frames)
+    before = _begun_from(config, kind)
+    plain = before or kind.of_size(config.size, FeatureSpec(layout=config.layout))
+    data = load_data(config, plain.context_frames, plain.block_frames, before and before.config)
     torch.manual_seed(config.seed)
     network: Network = kind.of_size(
         config.size,
@@ -75,8 +78,11 @@ def _train(config: TrainConfig, out: Path, device: torch.device, report: Report,
         licence=data.licence,
         trained_on=data.trained_on,
     ).to(device)
-    batches = max(1, config.statistics_windows // config.batch)
-    network.fit(network.example(data.train.batch(config.seed, i, config.batch)) for i in range(batches))
+    if before is None:
+        batches = max(1, config.statistics_windows // config.batch)
+        network.fit(network.example(data.train.batch(config.seed, i, config.batch)) for i in range(batches))
+    else:
+        network.load_state_dict(before.state_dict())
     average = copy.deepcopy(network).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
     begun: dict[str, Any] = {"step": 0, "best": math.inf, "bad_epochs": 0, "val_loss": None}
@@ -227,10 +233,16 @@ def _seed(*numbers: int) -> int:
     return x >> 1
 
 
-def _identity(config: TrainConfig) -> Any:
-    from lmm.pipeline.features import FeatureSpec
-
-    return FeatureSpec(layout=config.layout)
+def _begun_from(config: TrainConfig, kind: Any) -> Network | None:
+    """Return the network that the run starts from. Raises InputError if it is of another kind than the config's."""
+    if config.start_from is None:
+        return None
+    found = read_config(Path(config.start_from))
+    wanted = (config.model, config.size, config.layout)
+    if (found.architecture, found.size, found.spec.layout) != wanted:
+        raise InputError(config.start_from, f"is a {found.name}", f"Set model, size and layout so, not {wanted}")
+    network: Network = kind.from_pretrained(config.start_from)
+    return network
 
 
 def _claim(out: Path, config: TrainConfig, resume: bool, rank: int) -> None:

@@ -131,6 +131,6 @@ def test_every_stream_reads_the_whole_context(make: Callable[..., Network], cont
     assert isinstance(network, Htt)
     context = contexts(network, size=1, frames=20)
     frames = context.frames.clone().requires_grad_()
-    given = Context(frames, context.observed, context.mask, context.anchor, context.known, context.root)
+    given = Context(frames, context.observed, context.mask, context.anchor, context.known, context.root, context.places)
     network.encoder(given)[0, -1].sum().backward()
     assert bool((frames.grad[0].abs().amax(dim=1) > 0).all())

@@ -33,6 +33,7 @@ class Context:
     anchor    (B, 75), the last seen value of every feature, 0 where there is none
     known     (B, 75), 1 for features of joints that the context shows, else 0
     root      (B, 75) bool, True for the features that hold the root's displacement
+    places    (75,) bool, True for coordinates, False for confidences
     """
 
     frames: Tensor
@@ -41,6 +42,7 @@ class Context:
     anchor: Tensor
     known: Tensor
     root: Tensor
+    places: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +70,15 @@ class Network(nn.Module, ModelHubMixin):
     sizes: ClassVar[dict[str, dict[str, Any]]]
     architecture: ClassVar[str]
     joints: Tensor
+    places: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.features, self.context_frames, self.block_frames = config.spec, config.context_frames, config.block_frames
         self.register_buffer("joints", torch.tensor(config.joints), persistent=False)
+        dims = torch.tensor([True, True, config.spec.layout == "xyz"])
+        self.register_buffer("places", dims.repeat(NUM_JOINTS), persistent=False)
 
     @classmethod
     def of_size(cls, size: str, spec: FeatureSpec, **changes: Any) -> Network:
@@ -121,14 +126,13 @@ class Network(nn.Module, ModelHubMixin):
         anchor = frames.unflatten(-1, (NUM_JOINTS, 3)).gather(1, at)[:, 0]  # where never seen, frames are 0
         known = (last > 0).repeat_interleave(3, dim=-1).to(frames.dtype)
         root = self._root((observed & valid[..., None])[:, :, MIDHIP].any(1))
-        return Context(frames, seen, attention_mask(valid), anchor.flatten(1), known, root)
+        return Context(frames, seen, attention_mask(valid), anchor.flatten(1), known, root, self.places)
 
     def _root(self, on_hips: Tensor) -> Tensor:
         """Return (B, 75): True for the coordinates of the mid-hip, or of the neck where it is not centred `on_hips`."""
         root = torch.zeros(len(on_hips), NUM_JOINTS, 3, dtype=torch.bool, device=on_hips.device)
         root[:, MIDHIP], root[:, NECK] = on_hips[:, None], ~on_hips[:, None]
-        root[..., 2] &= self.features.layout == "xyz"
-        return root.flatten(1)
+        return root.flatten(1) & self.places
 
     def example(self, batch: Any) -> Example:
         """Return a `datasets.windows.Batch` as tensors on the network's device."""

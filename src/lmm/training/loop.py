@@ -49,7 +49,8 @@ def train(
     Raises InputError if `out` holds another run, LmmError if the data do not fit or the loss is no longer finite.
     """
     rank, world = only_rank()
-    _claim(out, config, resume, rank)
+    if rank == 0:
+        _claim(out, config, resume)
     if world > 1:
         dist.init_process_group("nccl" if device == "cuda" else "gloo")
         if device == "cuda":
@@ -245,7 +246,7 @@ def _begun_from(config: TrainConfig, kind: Any) -> Network | None:
     return network
 
 
-def _claim(out: Path, config: TrainConfig, resume: bool, rank: int) -> None:
+def _claim(out: Path, config: TrainConfig, resume: bool) -> None:
     """Make the run's folder. A folder with another run, or with this one unless it is to be resumed, is refused."""
     path, text = out / "config.json", json.dumps(config.model_dump(mode="json"), indent=1)
     if path.is_file():
@@ -253,7 +254,7 @@ def _claim(out: Path, config: TrainConfig, resume: bool, rank: int) -> None:
             raise InputError(out, "holds a run of another config", "Give another --out, or the config of that run")
         if not resume:
             raise InputError(out, "holds this run already", "Go on with it by --resume, or give another --out")
-    elif rank == 0:
+    else:
         out.mkdir(parents=True, exist_ok=True)
         write_bytes(path, text.encode())
 

@@ -24,7 +24,7 @@ def demo(
     """Read, clean, forecast and draw one motion; the pictures land in a folder."""
     from lmm.core.errors import InputError
     from lmm.datasets.synthetic import gait
-    from lmm.inference.forecast import forecast
+    from lmm.inference.forecast import DEFAULT, forecast
     from lmm.pipeline.clean import clean
     from lmm.pipeline.quality import quality
     from lmm.rendering.render import render
@@ -54,8 +54,8 @@ def demo(
     seen = cleaned.crop(0, cut) if cut >= cleaned.fps else cleaned
     futures = []
     came = cleaned.replace(meta={**cleaned.meta, "item": "what really came"})
-    for model in ("zero-velocity", "constant-velocity"):
-        futures.append(forecast(seen, model, seconds=2.0))
+    for model, samples in (("constant-velocity", 1), (DEFAULT, 10)):
+        futures.append(forecast(seen, model, seconds=2.0, samples=samples))
         written.append(futures[-1].save(out / f"forecast-{model}.lmm.npz")[0])
     written.append(render([*futures, came], out / "forecast.png", compare=True))
     written += [render([*futures, came], out / f"forecast.{kind}", compare=True) for kind in ("gif", "mp4", "html")]

@@ -37,7 +37,7 @@ def forecast(
     ],
     model: Annotated[
         str, typer.Option("--model", help="A name from lmm models list, or a folder that lmm train wrote.")
-    ] = "constant-velocity",
+    ] = "diffusion",
     seconds: Annotated[float, typer.Option("--seconds", help="Horizon, seconds.")] = 2.0,
     samples: Annotated[int, typer.Option("--samples", help="How many possible futures.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the samples.")] = 0,

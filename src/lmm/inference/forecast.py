@@ -14,7 +14,7 @@ from lmm.pipeline.features import Layout
 from lmm.pipeline.resample import resample
 
 MAX_SECONDS, MAX_SAMPLES = 120.0, 1000
-DEFAULT = "constant-velocity"
+DEFAULT = "diffusion"
 
 
 def forecast(

@@ -18,10 +18,11 @@ from lmm.models.diffusion import Diffusion
 from lmm.models.direct import Direct
 from lmm.models.flat import Flat
 from lmm.models.htt import Htt
+from lmm.models.linear import Linear
 from lmm.models.network import Context, Network
 from lmm.pipeline.features import FeatureSpec
 
-NETWORKS: dict[str, type[Network]] = {c.architecture: c for c in (Flat, Direct, Htt, Diffusion, DctMlp)}
+NETWORKS: dict[str, type[Network]] = {c.architecture: c for c in (Flat, Direct, Htt, Diffusion, DctMlp, Linear)}
 BLOCK = 8
 
 
@@ -47,6 +48,9 @@ def make() -> Callable[..., Any]:
         with torch.no_grad():
             for p in network.parameters():
                 p += 0.1 * torch.randn_like(p)
+            for name, buffer in network.named_buffers():
+                if name.endswith("regression"):
+                    buffer += 0.005 * torch.randn_like(buffer)
         return network
 
     return make
@@ -134,9 +138,42 @@ def slow() -> SimpleNamespace:
             x = x + feed(layer.feed, norm(layer.norm_feed, x))
         return norm(stack.norm, x)
 
+    def tokens(context: Context, b: int) -> np.ndarray:
+        """Return what row b of a context enters a frame encoder as."""
+        frames, seen, anchor = (array(x[b]) for x in (context.frames, context.observed, context.anchor))
+        out = np.zeros((len(frames), 175))
+        for t in range(len(frames)):
+            for k in range(75):
+                out[t, k] = frames[t, k]
+                out[t, 75 + k] = frames[t, k] - anchor[k] if seen[t, k // 3] else 0
+            out[t, 150:] = seen[t]
+        return out
+
+    def regressors(context: Context, b: int, pose: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
+        """Return what a regression reads, at 15 frames a second; `before` as the context has it."""
+        frames, seen, known = (array(x[b]) for x in (context.frames, context.observed, context.known))
+        out = np.zeros(251)
+        for k in range(75):
+            there = [frames[t, k] for t in range(len(frames)) if seen[t, k // 3]]
+            past = frames[-2, k] if seen[-1, k // 3] and seen[-2, k // 3] else pose[k]
+            out[k] = pose[k]
+            out[75 + k] = 15 * (pose[k] - (past if before is None else before[k]))
+            out[150 + k] = np.mean(there) - pose[k] if there else 0
+            out[225 + k // 3] = known[k]
+        out[250] = 1
+        return out
+
     def array(x: Tensor) -> np.ndarray:
         return x.detach().numpy()
 
     return SimpleNamespace(
-        affine=affine, norm=norm, gelu=gelu, attention=attention, feed=feed, encoder=encoder, decoder=decoder
+        affine=affine,
+        norm=norm,
+        gelu=gelu,
+        attention=attention,
+        feed=feed,
+        encoder=encoder,
+        decoder=decoder,
+        tokens=tokens,
+        regressors=regressors,
     )

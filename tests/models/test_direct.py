@@ -31,10 +31,12 @@ def test_direct_equals_a_slow_reference(
     past = time_encoding(torch.arange(-19, 1) / 15, 32).double().numpy()
     coming = time_encoding(torch.arange(1, 9) / 15, 32).double().numpy()
     for b in range(3):
-        seen = np.concatenate([context.frames[b].numpy(), context.observed[b].numpy()], axis=1)
-        memory = slow.encoder(network.encoder.encoder, slow.affine(network.encoder.embed, seen) + past, valid[b])
+        x = slow.affine(network.encoder.embed, slow.tokens(context, b)) + past
+        memory = slow.encoder(network.encoder.encoder, x, valid[b])
         y = slow.decoder(network.decoder, network.queries.numpy() + coming, memory, valid[b], causal=False)
-        expected = context.anchor[b].numpy() + slow.affine(network.head, y) * context.known[b].numpy()
+        anchor = context.anchor[b].numpy()
+        linear = np.stack([slow.regressors(context, b, anchor) @ w for w in network.regression.numpy()])
+        expected = anchor + (slow.affine(network.head, y) + linear) * context.known[b].numpy()
         for s in range(2):
             np.testing.assert_allclose(got[b, s], expected, rtol=0, atol=1e-10)
 

@@ -84,14 +84,15 @@ def test_flat_equals_a_slow_reference(make: Callable[..., Network], contexts: Co
     past = time_encoding(torch.arange(-19, 1) / 15, 32).double().numpy()
     coming = time_encoding(torch.arange(1, 4) / 15, 32).double().numpy()
     for b in range(3):
-        seen = np.concatenate([context.frames[b].numpy(), context.observed[b].numpy()], axis=1)
-        x = slow.affine(network.encoder.embed, seen) + past
+        x = slow.affine(network.encoder.embed, slow.tokens(context, b)) + past
         memory = slow.encoder(network.encoder.encoder, x, valid[b])
         frames = [context.anchor[b].numpy()]
         for i in range(3):
             y = slow.affine(network.decoder.embed, np.stack(frames)) + coming[: i + 1]
             y = slow.decoder(network.decoder.decoder, y, memory, valid[b], causal=True)
-            frames.append(frames[-1] + slow.affine(network.decoder.head, y[-1]) * context.known[b].numpy())
+            linear = slow.regressors(context, b, frames[-1], frames[-2] if i else None)
+            change = slow.affine(network.decoder.head, y[-1]) + linear @ network.decoder.regression.numpy()
+            frames.append(frames[-1] + change * context.known[b].numpy())
         np.testing.assert_allclose(got[b], frames[1:], rtol=0, atol=1e-10)
 
 

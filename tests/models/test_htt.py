@@ -44,10 +44,7 @@ def slow_streams(network: Any, context: Context, b: int, valid: np.ndarray, slow
             a, c = new_a, new_c
         return a, c
 
-    rows = [
-        slow.affine(e.frames.embed, np.concatenate([x[t], context.observed[b, t].numpy()])) + at(t)
-        for t in range(frames)
-    ]
+    rows = [slow.affine(e.frames.embed, slow.tokens(context, b)[t]) + at(t) for t in range(frames)]
     f = slow.encoder(e.frames.encoder, np.stack(rows), valid)
     out: dict[str, Any] = {}
     if e.has_windows:

@@ -140,10 +140,9 @@ def test_what_does_not_count_teaches_nothing(architecture: str, make: Make, batc
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("architecture", sorted({"flat", "htt", "direct", "dct-mlp"}))
 def test_the_loss_is_a_sum_over_the_batch(architecture: str, make: Make, batch: Batches) -> None:
-    """Parts of a batch on several processes add up to the whole."""
-    if architecture == "diffusion":
-        pytest.skip("its noise levels are drawn for the whole batch")
+    """Parts of a batch on several processes add up to the whole; diffusion draws noise, other in every process."""
     network, b = make(architecture), batch(last=12)
     whole, count = network.loss(network.example(b), 0.0)
     parts = [network.loss(network.example(type(b)(*(x[i : i + 1] for x in vars(b).values()))), 0.0) for i in range(3)]

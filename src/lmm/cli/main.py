@@ -12,7 +12,7 @@ import typer
 from lmm.cli import convert, demo, doctor, eval, forecast, info, ingest, models, render, train
 from lmm.core.errors import LmmError, one_line
 
-INTERRUPTED = "interrupted; what was finished is kept, and lmm ingest goes on with --resume."
+INTERRUPTED = "interrupted; what was finished is kept, and lmm ingest and lmm train go on with --resume."
 
 app = typer.Typer(
     name="lmm",

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lmm.core.errors import MotionError
 from lmm.core.motion import RECORDED, Motion
-from lmm.datasets.store import Store
 from lmm.pipeline.cameras import Camera, project, views
 from lmm.pipeline.features import NUM_FEATURES, NUM_JOINTS, Features, FeatureSpec, encode
 from lmm.pipeline.resample import resample
@@ -101,12 +100,6 @@ class Clips:
                 f"no clip has {MIN_CONTEXT + MIN_HORIZON} frames at {fps:g} a second: there is nothing to forecast."
             )
 
-    @classmethod
-    def of(cls, store: Store, split: str, fps: float, subjects: Sequence[str] | None = None) -> Clips:
-        """Return the clips of a split of `store`, or of the given `subjects` whatever their split."""
-        chosen = store.motions("all" if subjects is not None else split)
-        return cls((m for m in chosen if subjects is None or m.meta["subject"] in subjects), fps)
-
     @property
     def num_cuts(self) -> int:
         """How many places there are between MIN_CONTEXT frames of past and MIN_HORIZON of future."""
@@ -165,24 +158,26 @@ class Sampler:
 
     def _length(self, seed: Sequence[int]) -> int:
         """Return about how many frames of context `draw(seed)` has, without cutting it."""
-        rng = np.random.default_rng(seed)
-        share = np.asarray(self.weights, np.float64)
-        clips = self.corpora[int(rng.choice(len(share), p=share / share.sum()))]
-        return min(clips.cut(int(rng.integers(clips.num_cuts)))[1], self.context_frames)
+        return self._cut(np.random.default_rng(seed))[2]
 
-    def _tried(self, rng: Any) -> Window:
+    def _cut(self, rng: Any) -> tuple[Motion, int, int]:
+        """Return a clip, the frame at which the horizon begins, and how many frames of context there are to be."""
         share = np.asarray(self.weights, np.float64)
         clips = self.corpora[int(rng.choice(len(share), p=share / share.sum()))]
         motion, begin = clips.cut(int(rng.integers(clips.num_cuts)))
+        context = min(begin, self.context_frames)
+        if self.augmentation and rng.random() < self.augmentation.short:
+            context = int(rng.integers(min(MIN_CONTEXT, context), context + 1))
+        return motion, begin, context
+
+    def _tried(self, rng: Any) -> Window:
+        motion, begin, context = self._cut(rng)
         camera = views(self.num_views)[int(rng.integers(self.num_views))]
         if self.augmentation is None:
-            return cut_window(motion, begin, self.spec, self.context_frames, self.horizon_frames, camera)
-        return self._augmented(motion, begin, camera, self.augmentation, rng)
+            return cut_window(motion, begin, self.spec, context, self.horizon_frames, camera)
+        return self._augmented(motion, begin, context, camera, self.augmentation, rng)
 
-    def _augmented(self, motion: Motion, begin: int, camera: Camera, a: Augmentation, rng: Any) -> Window:
-        context = min(begin, self.context_frames)
-        if rng.random() < a.short:
-            context = int(rng.integers(min(MIN_CONTEXT, context), context + 1))
+    def _augmented(self, motion: Motion, begin: int, context: int, camera: Camera, a: Augmentation, rng: Any) -> Window:
         pace = 1 + a.speed * rng.uniform(-1, 1)
         piece, context = _paced(motion, begin, context, self.horizon_frames, pace)
         if rng.random() < a.mirror:

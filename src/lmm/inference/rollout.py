@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lmm.core.motion import Motion
 from lmm.models.forecaster import Forecaster
-from lmm.pipeline.features import Features, decode, encode
+from lmm.pipeline.features import Features, FeatureTransform, decode, encode
 
 Array = NDArray[Any]
 
@@ -21,18 +21,21 @@ def roll_out(
     """Return, for each context, `samples` futures of `frames` frames in its own pixels or metres.
 
     Contexts are BODY_25 motions at the model's rate, of any lengths; all are forecast together, block by block. The
-    first block draws all samples from one context; then each sample goes on by itself, from features made afresh.
-    Joints that a context never shows stay missing. Raises MotionError if a context cannot be centred or measured.
+    first block draws all samples from one context; then each sample goes on by itself, from features made afresh but
+    for the body length: that of the context holds, or its errors would multiply from block to block. Joints that a
+    context never shows stay missing. Raises MotionError if a context cannot be centred or measured.
     """
     latest = [_last(c, network.context_frames) for c in contexts]
     futures: list[list[Motion]] = []
+    transforms: list[FeatureTransform | None] = [None] * len(latest)
     for start in range(0, frames, network.block_frames):
         length = min(network.block_frames, frames - start)
-        features = [encode(m, network.features) for m in latest]
+        features = [encode(m, network.features, of=t) for m, t in zip(latest, transforms, strict=True)]
         draws = _forecast(network, features, length, 1 if start else samples, generator)
         blocks = [_decoded(v, f, network) for f, drawn in zip(features, draws, strict=True) for v in drawn]
         if not start:
             latest = [context for context in latest for _ in range(samples)]
+            transforms = [f.transform for f in features for _ in range(samples)]
             futures = [[] for _ in latest]
         for future, block in zip(futures, blocks, strict=True):
             future.append(block)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from lmm.models.blocks import Decoder, KeysValues, repeat, time_encoding
+from lmm.models.blocks import Decoder, KeysValues, head, repeat, time_encoding
 from lmm.models.config import NetworkConfig
+from lmm.models.linear import INPUTS, mean_pose, pose_before, regress, regressed, regressors
 from lmm.models.network import Context, Example, Network, mean_loss
 from lmm.pipeline.features import NUM_FEATURES
 
@@ -16,7 +17,7 @@ MOST_SAMPLED = 0.5  # scheduled sampling: the share of self-predicted inputs ris
 
 
 class FrameDecoder(nn.Module):
-    """Memory (B, M, width) → frames, each the frame before it plus what the network adds.
+    """Memory (B, M, width) → frames, each the frame before it plus a linear regression plus what the network adds.
 
     The first input is the anchor, the last seen pose. Frame i is at (i + 1) / fps seconds; its input token carries the
     time of the frame that it predicts.
@@ -24,6 +25,7 @@ class FrameDecoder(nn.Module):
 
     times: Tensor
     sampled = True  # several samples are rollouts with noise; False: each is the rollout of the expected frames
+    regression: Tensor  # (INPUTS, 75) of a frame's difference from the one before
     innovation: Tensor  # L with L Lᵀ the covariance of what a frame brings beyond its forecast; 0: not measured
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -31,10 +33,10 @@ class FrameDecoder(nn.Module):
         c = config
         self.embed = nn.Linear(NUM_FEATURES, c.width)
         self.decoder = Decoder(c.decoder_layers, c.width, c.heads, c.hidden, c.dropout)
-        self.head = nn.Linear(c.width, NUM_FEATURES)
-        nn.init.normal_(self.head.weight, std=0.02 * c.width**-0.5)
-        nn.init.zeros_(self.head.bias)
+        self.head = head(c.width, NUM_FEATURES)
         seconds = torch.arange(1, c.block_frames + 1) / c.spec.fps
+        self.fps = c.spec.fps
+        self.register_buffer("regression", torch.zeros(INPUTS, NUM_FEATURES))
         self.register_buffer("times", time_encoding(seconds, c.width), persistent=False)
         self.register_buffer("innovation", torch.zeros(NUM_FEATURES, NUM_FEATURES))
 
@@ -42,7 +44,23 @@ class FrameDecoder(nn.Module):
         """Return the frames (B, H, 75) that follow each of the `inputs` (B, H, 75), all at once."""
         x = self.embed(inputs) + self.times[: inputs.shape[1]]
         change = self.head(self.decoder(x, memories, context.mask, causal=True)[0])
+        change = change + self.regressors(inputs, context) @ self.regression * regressed(context)[:, None]
         return inputs + change * context.known[:, None]
+
+    def regressors(self, inputs: Tensor, context: Context) -> Tensor:
+        """Return (B, H, INPUTS) for `inputs` (B, H, 75), which begin with the anchor."""
+        before = torch.cat([pose_before(context)[:, None], inputs[:, :-1]], dim=1)
+        return regressors(inputs, before, mean_pose(context)[:, None], context.known[:, None], self.fps)
+
+    def fit(self, batches: Iterable[Example]) -> None:
+        """Measure `regression`, with the truth as inputs."""
+        rows = []
+        for batch in batches:
+            inputs = shifted(batch)
+            counts = batch.counts & regressed(batch.context)[:, None]
+            rows.append((self.regressors(inputs, batch.context), batch.target - inputs, counts))
+        inputs, changes, counts = (torch.cat(parts).flatten(0, 1) for parts in zip(*rows, strict=True))
+        self.regression.copy_(regress(inputs, changes[:, None], counts[:, None])[0][0])
 
     def loss(self, memory: Tensor, batch: Example, progress: float, sampled: bool) -> tuple[Tensor, Tensor]:
         """Teacher forcing, or scheduled sampling in parallel.
@@ -54,7 +72,7 @@ class FrameDecoder(nn.Module):
         """
         memories = self.decoder.memories(memory)
         anchor = batch.context.anchor[:, None]
-        inputs = torch.cat([anchor, batch.target[:, :-1]], dim=1)
+        inputs = shifted(batch)
         share = MOST_SAMPLED * progress if sampled else 0.0
         if share:
             with torch.no_grad():
@@ -68,8 +86,7 @@ class FrameDecoder(nn.Module):
         """Measure `innovation` on pairs of a memory and the batch that it was made of."""
         total = count = torch.zeros_like(self.innovation)
         for memory, batch in batches:
-            inputs = torch.cat([batch.context.anchor[:, None], batch.target[:, :-1]], dim=1)
-            error = self(inputs, self.decoder.memories(memory), batch.context) - batch.target
+            error = self(shifted(batch), self.decoder.memories(memory), batch.context) - batch.target
             error = torch.where(batch.counts, error, 0).flatten(0, 1)
             told = batch.counts.flatten(0, 1).to(error.dtype)
             total, count = total + error.T @ error, count + told.T @ told
@@ -90,21 +107,29 @@ class FrameDecoder(nn.Module):
         memories = repeat(self.decoder.memories(memory), count)
         mask = None if context.mask is None else context.mask.repeat_interleave(count, 0)
         known = context.known.repeat_interleave(count, 0)[:, None]
+        mean = mean_pose(context).repeat_interleave(count, 0)[:, None]
+        before = pose_before(context).repeat_interleave(count, 0)[:, None]
+        places = regressed(context).repeat_interleave(count, 0)[:, None]
         frame, past, out = context.anchor.repeat_interleave(count, 0)[:, None], None, []
         for i in range(frames):
             x, past = self.decoder(self.embed(frame) + self.times[i], memories, mask, past=past)
-            change = self.head(x)
+            change = self.head(x) + regressors(frame, before, mean, known, self.fps) @ self.regression * places
             if drawn:
                 noise = torch.randn(change.shape, generator=generator, device=change.device, dtype=change.dtype)
                 change = change + noise @ self.innovation.T
-            frame = frame + change * known
+            before, frame = frame, frame + change * known
             out.append(frame)
         future = torch.cat(out, dim=1).unflatten(0, (-1, count))
         return future.expand(-1, samples, -1, -1)
 
 
+def shifted(batch: Example) -> Tensor:
+    """Return the true inputs (B, H, 75) of every step: the anchor, then the target without its last frame."""
+    return torch.cat([batch.context.anchor[:, None], batch.target[:, :-1]], dim=1)
+
+
 class Autoregressive(Network):
-    """An encoder (context → memory) and a `FrameDecoder`. Option ``scheduled_sampling`` (default on) while training."""
+    """An encoder (context → memory) and a `FrameDecoder`. Options as of `Flat`."""
 
     def __init__(self, config: NetworkConfig, encoder: nn.Module) -> None:
         super().__init__(config)
@@ -113,6 +138,10 @@ class Autoregressive(Network):
 
     def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
         return self.decoder.generate(self.encoder(context), context, frames, samples, generator)
+
+    def fit(self, batches: Iterable[Example]) -> None:
+        if self.config.options.get("regression", True):
+            self.decoder.fit(batches)
 
     def validation(self, batch: Example) -> tuple[Tensor, Tensor]:
         future = self.decoder.generate(self.encoder(batch.context), batch.context, batch.target.shape[1], 1)

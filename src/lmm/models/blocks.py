@@ -27,6 +27,14 @@ def time_encoding(seconds: Tensor, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
 
 
+def head(width: int, features: int) -> nn.Linear:
+    """Return a last layer that begins at almost nothing: what it adds to the last seen pose."""
+    layer = nn.Linear(width, features)
+    nn.init.normal_(layer.weight, std=0.02 * width**-0.5)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Attention(nn.Module):
     """Multi-head attention of x (B, N, width) to keys and values that `keys_values` makes, once, of a memory."""
 

@@ -3,9 +3,10 @@
 After the overview of the Large Movement Model, phase I: 11.4 M parameters at size ``base``, prediction of the clean
 signal, DDIM, the noise level as a time embedding (256 → 512 → 256) added to the tokens. As here, and not told there:
 what is diffused is the difference from the last seen pose, and for the root the way gone since (the sum of its
-displacements, whose errors would else add up to a drift), each divided by its usual size at that distance into the
-future, so that the first frames, which hardly differ, are learned and sampled as finely as the last; and by how much
-more or less one who moved like this person goes on to move (`scale`), so that one who stands still is not made to leap.
+displacements, whose errors would else add up to a drift), less a linear regression of it. It is divided by its usual
+size at that distance into the future, so that the first frames, which hardly differ, are learned and sampled as finely
+as the last; and by how much more or less this joint of one who moved like this goes on to move (`scale`), so that one
+who stands still is not made to leap, nor one who walks to rise.
 """
 
 from __future__ import annotations
@@ -22,26 +23,34 @@ from lmm.generative.diffusion import TRAIN_STEPS, add_noise, cosine_schedule, dd
 from lmm.models.blocks import Decoder, KeysValues, repeat, time_encoding
 from lmm.models.config import NetworkConfig
 from lmm.models.flat import SIZES, FrameEncoder
+from lmm.models.linear import INPUTS, at_end, expected, regress, regressed
 from lmm.models.network import Context, Example, Network, mean_loss
-from lmm.pipeline.features import NUM_FEATURES
+from lmm.pipeline.features import MIDHIP, NECK, NUM_FEATURES
 
 LEAST_SPREAD = 0.02  # of a feature's standard deviation
 LEAST_LEVEL = 0.01  # likewise, a frame: below it, one stands still
-LEAST_WINDOWS = 30  # for a regression
+RIDGE = 0.02  # of the number of windows: what holds a regression's slopes near 0
+SCORING_STEPS = 25
 LOG_SCALES = (math.log(0.05), math.log(4.0))
+LARGEST_EXCESS = 10.0  # of a squared change over what is expected, when fitting
 SHORT = 5  # frames: a third of a second
+LEVELS = 4
 DRAWS = 2  # noise levels trained on for each context, which is encoded once
 STEPS = 10
 
 
 @architectures.register("diffusion")
 class Diffusion(Network):
-    """See the module. Options: ``steps`` of DDIM and its ``eta``, 0 (default) to 1, when forecasting."""
+    """See the module.
+
+    Options: ``steps`` of DDIM and its ``eta``, 0 (default) to 1, when forecasting; ``regression``, on unless set false.
+    """
 
     sizes = SIZES
     architecture = "diffusion"
-    spread: Tensor  # (block_frames, 75) the usual size of a change
-    response: Tensor  # (block_frames, 3) of its logarithm to 1 and the context's two levels
+    regression: Tensor  # (block_frames, INPUTS, 75) of a change
+    spread: Tensor  # (block_frames, 75) the usual size of what the regression leaves of a change
+    response: Tensor  # (block_frames, 75, 5) of its logarithm to 1 and the context's four levels
     times: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -55,42 +64,63 @@ class Diffusion(Network):
         self.noise_level = nn.Sequential(nn.Linear(c.width, 2 * c.width), nn.SiLU(), nn.Linear(2 * c.width, c.width))
         self.denoiser = Decoder(c.decoder_layers, c.width, c.heads, c.hidden, c.dropout)
         self.head = nn.Linear(c.width, NUM_FEATURES)
+        self.register_buffer("regression", torch.zeros(c.block_frames, INPUTS, NUM_FEATURES))
         self.register_buffer("spread", torch.ones(c.block_frames, NUM_FEATURES))
-        self.register_buffer("response", torch.zeros(c.block_frames, 3))
+        self.register_buffer("response", torch.zeros(c.block_frames, NUM_FEATURES, 1 + LEVELS))
         self.alpha_bars = cosine_schedule()  # no buffer: a network in bfloat16 keeps its noise levels in float64
         seconds = torch.arange(1, c.block_frames + 1) / c.spec.fps
         self.register_buffer("times", time_encoding(seconds, c.width), persistent=False)
 
     def fit(self, batches: Iterable[Example]) -> None:
-        """Measure `spread`, the root mean square of `change` for every frame of the horizon and feature.
+        """Measure `regression`, and `spread`, the root mean square of its errors, for every frame and feature.
 
-        And `response`, of a linear regression over windows: of the logarithm of a frame's root mean square change, in
-        units of `spread`, on the context's `levels`.
+        And `response`: the logarithm of the error's variance is linear in the context's `levels`. Fitted over windows,
+        for every frame and feature, by Fisher scoring of the likelihood of a normal distribution (a gamma regression
+        with logarithmic link, McCullagh and Nelder 1989, chapter 8): scaled errors have a mean square of 1.
         """
-        given = [(change(b), b.counts, levels(b.context)) for b in batches]
+        fps = self.config.spec.fps
+        given = [
+            (change(b), b.counts & regressed(b.context)[:, None], levels(b.context), at_end(b.context, fps))
+            for b in batches
+        ]
         if not given:
             return
-        changes, counts, known = (torch.cat(parts) for parts in zip(*given, strict=True))
+        changes, counts, known, ends = (torch.cat(parts) for parts in zip(*given, strict=True))
+        if self.config.options.get("regression", True):
+            weight, changes = regress(ends, changes, counts)
+            self.regression.copy_(weight)
         squares = torch.where(counts, changes, 0).square()
         number = counts.sum(0)
         measured = (squares.sum(0) / number.clamp(min=1)).sqrt().clamp(min=LEAST_SPREAD)
         self.spread.copy_(torch.where(number > 0, measured, 1))
-        size = (squares / self.spread**2).sum(2) / counts.sum(2).clamp(min=1)
-        inputs = torch.cat([torch.ones_like(known[:, :1]), known], dim=1)
+        inputs = with_one(known).transpose(0, 1)  # (75, B, 5)
+        ridge = torch.diag(torch.tensor([1e-6, *[RIDGE] * LEVELS], device=inputs.device, dtype=inputs.dtype))
         for frame in range(self.block_frames):
-            seen = counts[:, frame].any(1)
-            if int(seen.sum()) >= LEAST_WINDOWS:
-                logs = size[seen, frame].clamp(min=LEAST_SPREAD**2).log() / 2
-                found = torch.linalg.lstsq(inputs[seen].double(), logs[:, None].double()).solution[:, 0]
-                rest = logs - inputs[seen].double() @ found
-                found[0] += (2 * rest).exp().mean().log() / 2  # so that scaled changes have a mean square of 1
-                self.response[frame] = found
+            square = (squares[:, frame] / self.spread[frame] ** 2).T[..., None]  # (75, B, 1)
+            weight = counts[:, frame].T[..., None].to(inputs.dtype)
+            total = weight.sum(1, keepdim=True).clamp(min=1)
+            inner = (inputs * weight).transpose(1, 2) @ inputs / total + ridge
+            found = torch.zeros_like(inputs[:, 0, :, None])  # (75, 5, 1)
+            for _ in range(SCORING_STEPS):
+                size = (2 * (inputs @ found).clamp(*LOG_SCALES)).exp()
+                excess = weight * (square / size - 1).clamp(max=LARGEST_EXCESS) / 2
+                found += torch.linalg.solve(inner, inputs.transpose(1, 2) @ excess / total - ridge @ found)
+            self.response[frame] = found[..., 0]
+
+    def expected(self, context: Context) -> Tensor:
+        """Return (B, block_frames, 75): the change that regression expects."""
+        return expected(self.regression, context, self.config.spec.fps)
 
     def scale(self, context: Context) -> Tensor:
-        """Return (B, block_frames, 75): the size of a change that is to be expected after this context."""
+        """Return (B, block_frames, 75): the size of what a change may have beyond the `expected` after this context."""
         known = levels(context)
-        logs = torch.cat([torch.ones_like(known[:, :1]), known], dim=1) @ self.response.T
-        return self.spread * logs.clamp(*LOG_SCALES).exp()[:, :, None]
+        neck, hips = (slice(3 * joint, 3 * joint + 3) for joint in (NECK, MIDHIP))
+        on_neck = ~regressed(context)[:, None, neck]  # there the neck is the root, and takes its scale
+        known[:, hips] = torch.where(on_neck[:, 0, :, None], known[:, neck], known[:, hips])
+        logs = torch.einsum("bfk,hfk->bhf", with_one(known), self.response)
+        scale = self.spread * logs.clamp(*LOG_SCALES).exp()
+        scale[..., neck] = torch.where(on_neck, scale[..., hips], scale[..., neck])
+        return scale
 
     def denoise(
         self,
@@ -108,7 +138,8 @@ class Diffusion(Network):
 
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
         memories, mask, known = self._read(batch.context, DRAWS)
-        clean = (change(batch) / self.scale(batch.context)).repeat_interleave(DRAWS, 0)
+        clean = (change(batch) - self.expected(batch.context)) / self.scale(batch.context)
+        clean = clean.repeat_interleave(DRAWS, 0)
         counts = batch.counts.repeat_interleave(DRAWS, 0)
         step = torch.randint(len(self.alpha_bars), (len(clean),), device=clean.device)
         level = self.alpha_bars.to(step.device)[step].to(clean.dtype)[:, None, None]
@@ -125,7 +156,8 @@ class Diffusion(Network):
             return self.denoise(x, torch.full((len(x),), t, device=x.device), memories, mask) * known
 
         sample = ddim(clean, noise, self.alpha_bars, self.steps, self.eta, generator).unflatten(0, (-1, samples))
-        return unchange((sample * self.scale(context)[:, None])[:, :, :frames], context)
+        changes = self.expected(context)[:, None] + sample * self.scale(context)[:, None]
+        return unchange(changes[:, :, :frames], context)
 
     def _read(self, context: Context, count: int) -> tuple[list[KeysValues], Tensor | None, Tensor]:
         """Return the denoiser's memories of a context, its mask and what is known, each row `count` times."""
@@ -145,22 +177,28 @@ def change(batch: Example) -> Tensor:
 
 
 def levels(context: Context) -> Tensor:
-    """Return (B, 2): logarithms of how much the person moved lately, and over the whole context.
+    """Return (B, 75, 4): logarithms of how much this feature, and all together, moved lately and in the whole context.
 
-    The root mean square, over the coordinates of joints seen in both, of the change between neighbouring frames; of the
-    root, of its displacement. 0 where no two neighbouring frames are known.
+    The root mean square, over frames where the joint is seen, of the change between neighbouring frames; of the root,
+    of its displacement. All together: over the coordinates of all joints. 0 where no two neighbours are known.
     """
     x, root = context.frames, context.root[:, None]
     seen = context.observed.repeat_interleave(3, dim=-1)
-    both = seen[:, 1:] & seen[:, :-1] & context.places
+    both = seen[:, 1:] & seen[:, :-1]
     moved = torch.where(root, x[:, 1:], torch.diff(x, dim=1))
     squares = torch.where(both, moved, 0).square()
     out = []
     for frames in (SHORT, x.shape[1]):
-        total, number = squares[:, -frames:].sum((1, 2)), both[:, -frames:].sum((1, 2))
-        level = (total / number.clamp(min=1)).sqrt().clamp(min=LEAST_LEVEL).log()
-        out.append(torch.where(number > 0, level, 0))
-    return torch.stack(out, dim=1)
+        total, number = squares[:, -frames:].sum(1), both[:, -frames:].sum(1)
+        of_all = [(n * context.places).sum(1, keepdim=True).expand_as(n) for n in (total, number)]
+        for t, n in ((total, number), of_all):
+            level = (t / n.clamp(min=1)).sqrt().clamp(min=LEAST_LEVEL).log()
+            out.append(torch.where(n > 0, level, 0))
+    return torch.stack(out, dim=-1)
+
+
+def with_one(levels: Tensor) -> Tensor:
+    return torch.cat([torch.ones_like(levels[..., :1]), levels], dim=-1)
 
 
 def unchange(changes: Tensor, context: Context) -> Tensor:

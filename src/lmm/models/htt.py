@@ -121,7 +121,7 @@ class HttEncoder(nn.Module):
 
 @architectures.register("htt")
 class Htt(Autoregressive):
-    """See the module. Options: ``scheduled_sampling``; ``windows``, ``parts``, ``fusion`` false leave a stream out."""
+    """See the module. Options: those of `Flat`; ``windows``, ``parts``, ``fusion`` false leave a stream out."""
 
     sizes = {  # noqa: RUF012
         "tiny": {"width": 32, "heads": 2, "hidden": 64, "layers": 2, "decoder_layers": 2},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Example:
     counts: Tensor
 
 
-class Network(nn.Module, ModelHubMixin):
+class Network(nn.Module, ModelHubMixin, ABC):
     """A learned forecaster; subclasses say how to `generate` and what `loss` they train with.
 
     `save_pretrained(folder)` writes config.json, model.safetensors (in shards under 16 MiB) and README.md;
@@ -95,16 +96,16 @@ class Network(nn.Module, ModelHubMixin):
     def info(self) -> ModelInfo:
         return self.config.info(sum(p.numel() for p in self.parameters()))
 
+    @abstractmethod
     def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
         """Return (B, samples, frames, 75); features of joints that the context does not show stay 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
         """Return the sum of squared errors over what counts, and how many numbers counted.
 
         `progress` runs from 0 to 1 over the training, for schedules. Random numbers come from torch's global generator.
         """
-        raise NotImplementedError
 
     def validation(self, batch: Example) -> tuple[Tensor, Tensor]:
         """Return what chooses the best weights, as `loss` does; autoregressive networks are rolled out for it."""

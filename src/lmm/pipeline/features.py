@@ -150,8 +150,12 @@ def feature_names(layout: Layout) -> list[str]:
     return [n.replace("MidHip.", "MidHip.d") if n != "MidHip.confidence" else n for n in names]
 
 
-def encode(motion: Motion, spec: FeatureSpec, context_frames: int | None = None) -> Features:
+def encode(
+    motion: Motion, spec: FeatureSpec, context_frames: int | None = None, of: FeatureTransform | None = None
+) -> Features:
     """Return the features of a BODY_25 motion; the first `context_frames` (default: all) determine the transform.
+
+    Of one that goes on after another, `of` is the other's transform: its body length holds.
 
     The MidHip slot holds the displacement since the previous frame in which it was observed, 0 at the first; every
     other slot the place relative to the mid-hip of that frame, in body lengths, y up, the heading of the last context
@@ -169,7 +173,7 @@ def encode(motion: Motion, spec: FeatureSpec, context_frames: int | None = None)
         raise MotionError(f"the context must have 1 to {frames} frames, all that the motion has; got {context}.")
     points, seen = motion.positions.astype(np.float64), motion.observed
     centre = _choose_centre(seen[:context])
-    scale, scale_from = _body_length(points[:context])
+    scale, scale_from = _body_length(points[:context]) if of is None else (of.scale, of.scale_from)
     angle, heading_from = _last_heading(points[:context])
     c = BODY_25.index[centre]
     known = np.flatnonzero(seen[:, c])

@@ -12,6 +12,8 @@ import copy
 import csv
 import json
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +32,7 @@ from lmm.models.loading import architecture
 from lmm.models.network import Network
 from lmm.pipeline.features import FeatureSpec
 from lmm.training.card import write_card
-from lmm.training.checkpoint import load_checkpoint, only_rank, save_checkpoint
+from lmm.training.checkpoint import load_checkpoint, save_checkpoint
 from lmm.training.config import TrainConfig
 from lmm.training.data import VAL_SEED, RunData, load_data
 
@@ -48,7 +50,10 @@ def train(
     called after each step with the numbers of the log. On several processes (torchrun) the batch is shared among them.
     Raises InputError if `out` holds another run, LmmError if the data do not fit or the loss is no longer finite.
     """
-    rank, world = only_rank()
+    # as torchrun tells each process
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if config.batch < world:
+        raise LmmError(f"a batch of {config.batch} windows cannot be shared by {world} processes. Raise batch.")
     if rank == 0:
         _claim(out, config, resume)
     if world > 1:
@@ -102,10 +107,10 @@ def _train(config: TrainConfig, out: Path, device: torch.device, report: Report,
         state["step"] = step + 1
         row = {"step": step + 1, "epoch": step // config.steps_per_epoch, "loss": loss, "lr": lr, "grad_norm": norm}
         row["seconds"] = round(time.monotonic() - start, 3)
-        if not math.isfinite(loss):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             raise LmmError(
-                f"the loss is no longer finite at step {step + 1}. The last checkpoint and {out}/best are whole: try a "
-                "smaller lr in a new run."
+                f"the loss or its gradient is no longer finite at step {step + 1}. The last checkpoint and {out}/best "
+                "are whole: try a smaller lr in a new run."
             )
         if (step + 1) % config.steps_per_epoch == 0:
             state["val_loss"] = row["val_loss"] = validate(average, val, config)
@@ -162,7 +167,7 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = lr
     mean = float(sums[0] / sums[1].clamp(min=1))
-    if math.isfinite(mean):
+    if math.isfinite(mean) and math.isfinite(float(norm)):
         optimizer.step()
     return mean, float(norm)
 
@@ -179,17 +184,16 @@ def _follow(average: Network, network: Network, decay: float) -> None:
 
 
 def _save_best(average: Network, out: Path, config: TrainConfig, data: RunData, state: dict[str, Any]) -> None:
-    fresh = out / ".best"
+    """Write ``best/`` beside the one before, then put it in its place: weights and card are always of one step."""
+    best, fresh, before = out / "best", out / ".best", out / ".before"
+    for left in (fresh, before):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     average.save_pretrained(fresh)
     write_card(fresh, average, config, data, state)
-    for file in fresh.iterdir():
-        file.replace(_made(out / "best") / file.name)
-    fresh.rmdir()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder
+    if best.exists():
+        best.rename(before)
+    fresh.rename(best)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 class _Steps(Dataset[Batch]):

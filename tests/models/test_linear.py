@@ -1,0 +1,116 @@
+"""Linear regression equals scipy's, forgets what does not count, and leaves nothing of a linear movement."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from lmm.models.linear import INPUTS, RIDGE, at_end, expected, regress, regressed
+from lmm.models.network import Context, Example, Network
+from lmm.pipeline.features import MIDHIP, NECK
+
+Contexts = Callable[..., Context]
+
+
+def test_regressors_equal_a_slow_reference(
+    make: Callable[..., Network], contexts: Contexts, slow: SimpleNamespace
+) -> None:
+    context = contexts(make("linear"), last=7)
+    got = at_end(context, 15.0).numpy()
+    assert got.shape == (3, INPUTS)
+    for b in range(3):
+        np.testing.assert_allclose(got[b], slow.regressors(context, b, context.anchor[b].numpy()), atol=1e-12)
+
+
+def test_regression_is_ridge_regression_over_what_counts() -> None:
+    """As scipy's least squares find it, of the same problem with rows for the penalty."""
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(400, INPUTS)), rng.normal(size=(400, 2, 75))
+    counts = np.repeat(rng.random((400, 2, 25)) < 0.8, 3, axis=-1)
+    counts[:, :, 12:15] = False
+    got, errors = (x.numpy() for x in regress(*(torch.from_numpy(x) for x in (inputs, targets, counts))))
+    for frame, k in ((0, 0), (1, 40), (1, 74)):
+        told = counts[:, frame, k]
+        rows = np.concatenate([inputs[told] / np.sqrt(told.sum()), np.sqrt(RIDGE) * np.eye(INPUTS)])
+        wanted = np.concatenate([targets[told, frame, k] / np.sqrt(told.sum()), np.zeros(INPUTS)])
+        np.testing.assert_allclose(got[frame, :, k], scipy.linalg.lstsq(rows, wanted)[0], atol=1e-9)
+    assert not got[:, :, 12:15].any()
+    assert not errors[~counts].any()
+    for row in np.flatnonzero(counts[:, 1, 40])[:5]:  # left out, with the penalty that all together have
+        told = counts[:, 1, 40].copy()
+        penalty = RIDGE * told.sum()
+        told[row] = False
+        rows = np.concatenate([inputs[told], np.sqrt(penalty) * np.eye(INPUTS)])
+        found = scipy.linalg.lstsq(rows, np.concatenate([targets[told, 1, 40], np.zeros(INPUTS)]))[0]
+        assert errors[row, 1, 40] == pytest.approx(targets[row, 1, 40] - inputs[row] @ found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["linear", "direct", "flat", "htt"])
+def test_a_linear_movement_is_forecast_by_regression_alone(make: Callable[..., Any], name: str) -> None:
+    """Poses swing back to their rest: of a network whose own part is 0, little is left unexplained."""
+    network = make(name, context_frames=20)
+    for p in network.parameters():
+        p.zero_()
+    frames, size = 28, 3000
+    rng = torch.Generator().manual_seed(0)
+    x = [torch.randn(size, 75, generator=rng, dtype=torch.float64) for _ in range(2)]
+    for _ in range(frames - 2):
+        x.append(x[-1] + 0.9 * (x[-1] - x[-2]) - 0.05 * x[-1])
+    everything = torch.stack(x, dim=1)
+    context = network.context(
+        everything[:, :20], torch.ones(size, 20, dtype=torch.bool), torch.ones(size, 20, 25, dtype=torch.bool)
+    )
+    there = everything[:, 20:]
+    network.fit([Example(context, there, None, torch.ones_like(there, dtype=torch.bool))])
+
+    def error(future: Tensor) -> float:
+        return float((future - there).square().mean())
+
+    got = network.generate(context, 8, 1, torch.Generator())[:, 0]
+    assert error(got) < 0.01 * error(context.anchor[:, None].expand_as(there))
+
+
+@pytest.mark.parametrize("name", ["direct", "flat", "diffusion"])
+def test_option_turns_regression_off(make: Callable[..., Any], batch: Callable[..., Any], name: str) -> None:
+    network, other = make(name), make(name, options={"regression": False})
+    for n in (network, other):
+        for key, buffer in n.named_buffers():
+            if key.endswith("regression"):
+                buffer.zero_()
+        n.fit([n.example(batch())])
+    found, left = (dict(n.named_buffers()) for n in (network, other))
+    for key in [k for k in found if k.endswith("regression")]:
+        assert found[key].any()
+        assert not left[key].any()
+
+
+@torch.no_grad()
+def test_a_neck_that_holds_the_path_is_left_alone(make: Callable[..., Any], batch: Callable[..., Any]) -> None:
+    """Its slot holds two kinds of things, places and displacements: regressions are of places only."""
+    b = batch(size=6)
+    b.observed[:3, :, MIDHIP] = False
+    b.observed[:, -1, NECK] = True
+    network = make("linear")
+    example = network.example(b)
+    placed = regressed(example.context)
+    neck = slice(3 * NECK, 3 * NECK + 3)
+    assert not placed[:3, neck].any()
+    assert placed[3:].all()
+    assert int((~placed).sum()) == 9
+    change = expected(network.weight, example.context, 15.0)
+    assert not change[:3, :, neck].any()
+    assert change[3:, :, neck].all()
+    network.fit([example])
+    only = dataclasses.replace(b, **{f.name: getattr(b, f.name)[3:] for f in dataclasses.fields(b)})
+    other = make("linear")
+    other.fit([other.example(only)])
+    torch.testing.assert_close(network.weight[..., neck], other.weight[..., neck])

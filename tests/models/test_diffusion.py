@@ -14,7 +14,7 @@ import torch
 from lmm.generative.diffusion import ddim
 from lmm.models.blocks import time_encoding
 from lmm.models.diffusion import DRAWS, LEAST_SPREAD, LEVELS, LOG_SCALES, SHORT, change, levels, unchange, with_one
-from lmm.models.linear import at_end, regress
+from lmm.models.linear import regress, rows
 from lmm.models.network import Context, Example, Network
 from lmm.pipeline.features import MIDHIP, NECK
 
@@ -133,9 +133,8 @@ def test_spread_is_the_root_mean_square_distance_from_what_is_expected(
     assert bool((network.spread[:, 12:15] == 1).all())  # RWrist is never seen
     fitted = make("diffusion")
     fitted.fit(network.example(b) for b in batches)
-    changes, counts = torch.cat([change(e) for e in examples]), torch.cat([e.counts for e in examples])
-    ends = torch.cat([at_end(e.context, 15.0) for e in examples])
-    errors = regress(ends, changes, counts)[1]
+    counts = torch.cat([e.counts for e in examples])
+    errors = regress(*rows([(e, change(e)) for e in examples], 15.0))[1][: len(counts)]
     number = counts.sum(0)
     measured = (errors.square().sum(0) / number.clamp(min=1)).sqrt()[number > 0].clamp(min=LEAST_SPREAD)
     torch.testing.assert_close(fitted.spread[number > 0], measured)
@@ -241,8 +240,8 @@ def test_a_joint_that_moves_more_is_expected_to_move_more(make: Callable[..., An
     assert float(slopes[2:].sum()) == pytest.approx(0.25, abs=0.08)  # of levels that nearly agree
     whitened = (change(example) - network.expected(context)) / network.scale(context)
     assert 0.9 < float(whitened.std()) < 1.1
-    for rows in known[:, 0, 0].argsort().chunk(4):  # as wide as it should be for still joints and for quick ones
-        assert 0.85 < float(whitened[rows, :, 0].std()) < 1.15
+    for chosen in known[:, 0, 0].argsort().chunk(4):  # as wide as it should be for still joints and for quick ones
+        assert 0.85 < float(whitened[chosen, :, 0].std()) < 1.15
 
 
 def test_a_neck_that_holds_the_path_has_the_scale_of_the_hips(network: Any, batch: Callable[..., Any]) -> None:

@@ -13,7 +13,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from lmm.models.linear import INPUTS, RIDGE, at_end, expected, regress, regressed
+from lmm.models.linear import INPUTS, RIDGE, STRIDE, at_end, expected, regress, regressed, rows
 from lmm.models.network import Context, Example, Network
 from lmm.pipeline.features import MIDHIP, NECK
 
@@ -114,3 +114,26 @@ def test_a_neck_that_holds_the_path_is_left_alone(make: Callable[..., Any], batc
     other = make("linear")
     other.fit([other.example(only)])
     torch.testing.assert_close(network.weight[..., neck], other.weight[..., neck])
+
+
+def test_rows_go_on_from_frames_of_the_horizon(make: Callable[..., Any], batch: Callable[..., Any]) -> None:
+    """They are what a context that ended there would give, but for the mean pose, where the frames before count."""
+    network, b = make("linear"), batch()
+    example = network.example(b)
+    example = dataclasses.replace(example, counts=torch.ones_like(example.counts))
+    change = example.target - example.context.anchor[:, None]
+    inputs, targets, counts = rows([(example, change)], 15.0)
+    assert inputs.shape == (6, INPUTS)
+    torch.testing.assert_close(targets[:3], change)
+    torch.testing.assert_close(inputs[:3], at_end(example.context, 15.0))
+    pose, before = example.target[:, STRIDE - 1], example.target[:, STRIDE - 2]
+    torch.testing.assert_close(inputs[3:, :75], pose)
+    torch.testing.assert_close(inputs[3:, 75:150], 15 * (pose - before))
+    torch.testing.assert_close(targets[3:, : 8 - STRIDE], example.target[:, STRIDE:] - pose[:, None])
+    assert counts[3:, : 8 - STRIDE].all()
+    assert not counts[3:, 8 - STRIDE :].any()
+    gap = dataclasses.replace(example, counts=example.counts.clone())
+    gap.counts[0, STRIDE - 2, :3] = False
+    missing = rows([(gap, change)], 15.0)[2]
+    assert not missing[3, :, :3].any()
+    assert missing[3, : 8 - STRIDE, 3:].all()

@@ -23,7 +23,7 @@ from lmm.generative.diffusion import TRAIN_STEPS, add_noise, cosine_schedule, dd
 from lmm.models.blocks import Decoder, KeysValues, repeat, time_encoding
 from lmm.models.config import NetworkConfig
 from lmm.models.flat import SIZES, FrameEncoder
-from lmm.models.linear import INPUTS, at_end, expected, regress, regressed
+from lmm.models.linear import INPUTS, expected, regress, regressed, rows
 from lmm.models.network import Context, Example, Network, mean_loss
 from lmm.pipeline.features import MIDHIP, NECK, NUM_FEATURES
 
@@ -78,17 +78,15 @@ class Diffusion(Network):
         for every frame and feature, by Fisher scoring of the likelihood of a normal distribution (a gamma regression
         with logarithmic link, McCullagh and Nelder 1989, chapter 8): scaled errors have a mean square of 1.
         """
-        fps = self.config.spec.fps
-        given = [
-            (change(b), b.counts & regressed(b.context)[:, None], levels(b.context), at_end(b.context, fps))
-            for b in batches
-        ]
+        given = [(b, change(b)) for b in batches]
         if not given:
             return
-        changes, counts, known, ends = (torch.cat(parts) for parts in zip(*given, strict=True))
+        ends, changes, counts = rows(given, self.config.spec.fps)
+        known = torch.cat([levels(b.context) for b, _ in given])
         if self.config.options.get("regression", True):
             weight, changes = regress(ends, changes, counts)
             self.regression.copy_(weight)
+        changes, counts = changes[: len(known)], counts[: len(known)]
         squares = torch.where(counts, changes, 0).square()
         number = counts.sum(0)
         measured = (squares.sum(0) / number.clamp(min=1)).sqrt().clamp(min=LEAST_SPREAD)

@@ -18,6 +18,7 @@ from lmm.pipeline.features import NECK, NUM_FEATURES, NUM_JOINTS
 
 INPUTS = 3 * NUM_FEATURES + NUM_JOINTS + 1
 LEAST = {"width": 2, "heads": 1, "hidden": 1, "layers": 1, "decoder_layers": 1}  # nothing of it is used
+STRIDE = 6  # frames
 RIDGE = 0.05  # of the mean square of a standardised feature
 
 
@@ -114,9 +115,26 @@ class Linear(Network):
 
 def block_regression(batches: Iterable[Example], fps: float) -> Tensor:
     """Return the regression (H, INPUTS, 75) of the target's difference from the anchor."""
-    rows = [
-        (at_end(b.context, fps), b.target - b.context.anchor[:, None], b.counts & regressed(b.context)[:, None])
-        for b in batches
-    ]
-    inputs, targets, counts = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    return regress(inputs, targets, counts)[0]
+    return regress(*rows(((b, b.target - b.context.anchor[:, None]) for b in batches), fps))[0]
+
+
+def rows(batches: Iterable[tuple[Example, Tensor]], fps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return inputs (N, INPUTS), targets (N, H, 75) and what counts, of batches with their `change` (B, H, 75).
+
+    First those of the contexts' ends, then, as if the context ended later, those of every STRIDE-th frame of the
+    horizon, as far as it reaches: near frames, whose regressions need most, are told of several times.
+    """
+    ends, later = [], []
+    for batch, change in batches:
+        context, frames = batch.context, change.shape[1]
+        counts = batch.counts & regressed(context)[:, None]
+        ends.append((at_end(context, fps), change, counts))
+        for start in range(STRIDE, frames, STRIDE):
+            pose, before = batch.target[:, start - 1], batch.target[:, start - 2]
+            told = batch.counts[:, start - 1] & batch.counts[:, start - 2]
+            inputs = regressors(pose, torch.where(told, before, pose), mean_pose(context), context.known, fps)
+            since = change[:, start:] - change[:, start - 1 : start]
+            counted = counts[:, start:] & told[:, None]
+            later.append((inputs, *(nn.functional.pad(x, (0, 0, 0, start)) for x in (since, counted))))
+    inputs, targets, counts = (torch.cat(parts) for parts in zip(*ends, *later, strict=True))
+    return inputs, targets, counts

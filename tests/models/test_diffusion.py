@@ -14,7 +14,7 @@ import torch
 from lmm.generative.diffusion import ddim
 from lmm.models.blocks import time_encoding
 from lmm.models.diffusion import DRAWS, LEAST_SPREAD, LEVELS, LOG_SCALES, SHORT, change, levels, unchange, with_one
-from lmm.models.linear import regress, rows
+from lmm.models.linear import expected, regress, rows
 from lmm.models.network import Context, Example, Network
 from lmm.pipeline.features import MIDHIP, NECK
 
@@ -74,9 +74,9 @@ def test_reading_the_context_once_equals_reading_it_anew(
 
     noise = torch.randn(6, 8, 75, generator=generator, dtype=torch.float64)
     clean = ddim(anew, noise, network.alpha_bars, options["steps"], options.get("eta", 0.0), generator)
-    changes = network.expected(wide) + clean * network.scale(wide)
-    expected = unchange(changes.unflatten(0, (3, 2))[:, :, :5], context)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+    changes = expected(network.regression, wide, 15.0) + clean * network.scale(wide)
+    wanted = unchange(changes.unflatten(0, (3, 2))[:, :, :5], context)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-10)
 
 
 def test_samples_follow_from_the_seed(network: Any, batch: Callable[..., Any]) -> None:
@@ -103,7 +103,9 @@ def test_an_oracle_is_trusted(network: Any, contexts: Contexts, monkeypatch: pyt
     context = contexts(network)
     future = torch.randn(3, 8, 75, dtype=torch.float64)
     there = Example(context, future, None, torch.ones(3, 8, 75, dtype=torch.bool))
-    clean = ((change(there) - network.expected(context)) / network.scale(context)).repeat_interleave(2, 0)
+    clean = ((change(there) - expected(network.regression, context, 15.0)) / network.scale(context)).repeat_interleave(
+        2, 0
+    )
     monkeypatch.setattr(network, "denoise", lambda noisy, step, memories, mask: clean)
     with torch.no_grad():
         got = network.generate(context, 8, 2, torch.Generator())
@@ -168,7 +170,7 @@ def test_the_root_is_where_its_steps_lead(network: Any, batch: Callable[..., Any
 def test_noise_is_as_strong_as_its_step_says(network: Any, batch: Callable[..., Any], monkeypatch: Any) -> None:
     """A denoiser that is right has no loss."""
     example, strength = network.example(batch()), []
-    clean = (change(example) - network.expected(example.context)) / network.scale(example.context)
+    clean = (change(example) - expected(network.regression, example.context, 15.0)) / network.scale(example.context)
     clean = clean.repeat_interleave(DRAWS, 0)
 
     def perfect(noisy: torch.Tensor, step: torch.Tensor, memories: Any, mask: Any, exists: Any) -> torch.Tensor:
@@ -238,7 +240,7 @@ def test_a_joint_that_moves_more_is_expected_to_move_more(make: Callable[..., An
     slopes = network.response.mean((0, 1))
     assert float(slopes[1]) == pytest.approx(0.5, abs=0.08)
     assert float(slopes[2:].sum()) == pytest.approx(0.25, abs=0.08)  # of levels that nearly agree
-    whitened = (change(example) - network.expected(context)) / network.scale(context)
+    whitened = (change(example) - expected(network.regression, context, 15.0)) / network.scale(context)
     assert 0.9 < float(whitened.std()) < 1.1
     for chosen in known[:, 0, 0].argsort().chunk(4):  # as wide as it should be for still joints and for quick ones
         assert 0.85 < float(whitened[chosen, :, 0].std()) < 1.15

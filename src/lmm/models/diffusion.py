@@ -105,10 +105,6 @@ class Diffusion(Network):
                 found += torch.linalg.solve(inner, inputs.transpose(1, 2) @ excess / total - ridge @ found)
             self.response[frame] = found[..., 0]
 
-    def expected(self, context: Context) -> Tensor:
-        """Return (B, block_frames, 75): the change that regression expects."""
-        return expected(self.regression, context, self.config.spec.fps)
-
     def scale(self, context: Context) -> Tensor:
         """Return (B, block_frames, 75): the size of what a change may have beyond the `expected` after this context."""
         known = levels(context)
@@ -136,7 +132,8 @@ class Diffusion(Network):
 
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
         memories, mask, known = self._read(batch.context, DRAWS)
-        clean = (change(batch) - self.expected(batch.context)) / self.scale(batch.context)
+        rest = change(batch) - expected(self.regression, batch.context, self.config.spec.fps)
+        clean = rest / self.scale(batch.context)
         clean = clean.repeat_interleave(DRAWS, 0)
         counts = batch.counts.repeat_interleave(DRAWS, 0)
         step = torch.randint(len(self.alpha_bars), (len(clean),), device=clean.device)
@@ -154,7 +151,8 @@ class Diffusion(Network):
             return self.denoise(x, torch.full((len(x),), t, device=x.device), memories, mask) * known
 
         sample = ddim(clean, noise, self.alpha_bars, self.steps, self.eta, generator).unflatten(0, (-1, samples))
-        changes = self.expected(context)[:, None] + sample * self.scale(context)[:, None]
+        likely = expected(self.regression, context, self.config.spec.fps)
+        changes = likely[:, None] + sample * self.scale(context)[:, None]
         return unchange(changes[:, :, :frames], context)
 
     def _read(self, context: Context, count: int) -> tuple[list[KeysValues], Tensor | None, Tensor]:
@@ -196,6 +194,7 @@ def levels(context: Context) -> Tensor:
 
 
 def with_one(levels: Tensor) -> Tensor:
+    """Return (..., 1 + LEVELS): `levels` (..., LEVELS) after a 1, for the intercept."""
     return torch.cat([torch.ones_like(levels[..., :1]), levels], dim=-1)
 
 

@@ -1,9 +1,9 @@
 """How low the steps of a diffusion model can go before its forecasts suffer.
 
     python benchmarks/few_steps.py MODEL --data STORE [--split val] [--layout xyc] [--views 3] [--steps 1,2,3,5,10,20]
-                                   [--eta 0] [--threads 2] [--out FILE.json]
+                                   [--threads 2] [--out FILE.json]
 
-Scores one model at several numbers of DDIM steps by the protocol of `lmm eval forecast`. Choose on `val`, never on
+Scores one model at several numbers of steps by the protocol of `lmm eval forecast`. Choose on `val`, never on
 the test subjects.
 """
 
@@ -34,7 +34,6 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--steps", default="1,2,3,5,10,20")
-    parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -43,7 +42,7 @@ def main() -> None:
     models = []
     for steps in map(int, options.steps.split(",")):
         model = copy.deepcopy(network)
-        model.steps, model.eta = steps, options.eta
+        model.steps = steps
         models.append(Contestant(f"{steps} steps", [model]))
     corpus = Corpus.of(options.data, options.split, options.layout, options.views)
     results, _ = forecast(corpus, models, options.samples, lambda *_: None)

@@ -138,12 +138,12 @@ def main() -> None:
             found: dict[str, Any] = {"parameters": network.info.parameters, "forecast": rows}
             steps = getattr(network, "steps", None)
             if steps:
-                found["ddim_steps"] = steps
+                found["steps"] = steps
             told = ", ".join(
                 f"{r['samples']} samples {r['seconds'] * 1e3:.1f} ms ({r['share_of_machine']:.0%} of the machine)"
                 for r in rows
             )
-            print(f"{name}-{size}{f' ({steps} DDIM steps)' if steps else ''}: {told}")
+            print(f"{name}-{size}{f' ({steps} steps)' if steps else ''}: {told}")
             if hasattr(network, "decoder") and hasattr(network.decoder, "innovation"):
                 found["decoding"] = cached(network, options.rounds, options.device)
                 for r in found["decoding"]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from lmm.generative.diffusion import TRAIN_STEPS, add_noise, cosine_schedule, ddim, timesteps
+from lmm.generative.diffusion import TRAIN_STEPS, add_noise, arc, cosine_schedule, ddim, timesteps
 
 DIVISORS = [1, 2, 4, 5, 10, 20, 25, 50, 100]
 
@@ -97,9 +98,25 @@ def test_ancestral_steps_have_the_spread_of_the_data() -> None:
         gain = a**0.5 * deviation**2 / (a * deviation**2 + 1 - a)
         return mean + gain * (x - a**0.5 * mean)
 
-    for eta in (0.0, 1.0):
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(20_000, generator=generator, dtype=torch.float64)
-        samples = ddim(best, noise, levels, 100, eta, generator)
+    noise = torch.randn(20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ways = [ddim(best, noise, levels, 100, eta, torch.Generator().manual_seed(1)) for eta in (0.0, 1.0)]
+    for samples in (*ways, arc(best, noise, levels, 100)):
         assert float(samples.mean()) == pytest.approx(mean, abs=0.02)
         assert float(samples.std()) == pytest.approx(deviation, abs=0.04)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_along_the_arc_unit_normal_data_are_exact(steps: int) -> None:
+    """Where DDIM's steps shrink them, as said."""
+    levels, noise = cosine_schedule(), torch.randn(50, dtype=torch.float64)
+    samples = arc(lambda x, t: float(levels[t]) ** 0.5 * x, noise, levels, steps)
+    torch.testing.assert_close(samples, noise, rtol=0, atol=1e-12)
+    shrunk = ddim(lambda x, t: float(levels[t]) ** 0.5 * x, noise, levels, steps)
+    torch.testing.assert_close(shrunk, noise * math.cos(math.pi / 2 / steps) ** steps, rtol=0.02, atol=1e-3)
+
+
+def test_the_arc_leads_to_certain_signals_with_many_steps() -> None:
+    clean, noise = torch.randn(2, 50, dtype=torch.float64)
+    errors = [float((arc(lambda x, t: clean, noise, cosine_schedule(), n) - clean).abs().max()) for n in (10, 100)]
+    assert errors[1] < errors[0] / 8
+    assert errors[1] < 0.05

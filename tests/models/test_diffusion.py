@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from lmm.generative.diffusion import ddim
+from lmm.core.errors import MotionError
+from lmm.generative.diffusion import arc, ddim
 from lmm.models.blocks import time_encoding
-from lmm.models.diffusion import DRAWS, LEAST_SPREAD, LEVELS, LOG_SCALES, SHORT, change, levels, unchange, with_one
-from lmm.models.linear import expected, regress, rows
+from lmm.models.diffusion import DRAWS, change, unchange
+from lmm.models.gaussian import factor
 from lmm.models.network import Context, Example, Network
 from lmm.pipeline.features import MIDHIP, NECK
 
@@ -24,8 +24,8 @@ Contexts = Callable[..., Context]
 @pytest.fixture
 def network(make: Callable[..., Network]) -> Any:
     network: Any = make("diffusion")
-    network.spread.copy_(torch.rand(8, 75) + 0.5)
-    network.response.copy_(torch.randn(8, 75, 5) * 0.2)
+    network.prior.spread.copy_(torch.rand(8, 75) + 0.5)
+    network.prior.response.copy_(torch.randn(8, 75, 5) * 0.2)
     return network
 
 
@@ -33,8 +33,9 @@ def network(make: Callable[..., Network]) -> Any:
 def test_denoiser_equals_a_slow_reference(network: Any, contexts: Contexts, slow: SimpleNamespace) -> None:
     context = contexts(network, last=7)
     noisy, step = torch.randn(3, 8, 75, dtype=torch.float64), torch.tensor([0, 500, 999])
+    vigour = torch.randn(3, 2, dtype=torch.float64)
     memories = network.denoiser.memories(network.encoder(context))
-    got = network.denoise(noisy, step, memories, context.mask).numpy()
+    got = network.denoise(noisy, step, vigour, memories, context.mask).numpy()
     valid = np.arange(20) >= np.array([0, 0, 13])[:, None]
     coming = time_encoding(torch.arange(1, 9) / 15, 32).double().numpy()
     clock = time_encoding(step * 0.02, 32).double().numpy()
@@ -42,19 +43,30 @@ def test_denoiser_equals_a_slow_reference(network: Any, contexts: Contexts, slow
         hidden = slow.affine(network.noise_level[0], clock[b])
         level = slow.affine(network.noise_level[2], hidden / (1 + np.exp(-hidden)))
         memory = network.encoder(context)[b].numpy()
+        level = level + slow.affine(network.vigour, vigour[b].numpy())
         x = slow.affine(network.embed, noisy[b].numpy()) + coming + level
-        y = slow.decoder(network.denoiser, x, memory, valid[b], causal=False)
-        np.testing.assert_allclose(got[b], slow.affine(network.head, y), rtol=0, atol=1e-10)
+        y = slow.affine(network.head, slow.decoder(network.denoiser, x, memory, valid[b], causal=False))
+        left = float(network.alpha_bars[step[b]])
+        np.testing.assert_allclose(got[b], np.sqrt(left) * noisy[b].numpy() + np.sqrt(1 - left) * y, atol=1e-10)
+    network.gaussian = False
+    np.testing.assert_allclose(
+        network.denoise(noisy, step, vigour, memories, context.mask)[2].numpy(), y, rtol=0, atol=1e-10
+    )
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("options", [{"steps": 4}, {"steps": 3, "eta": 1.0}])
+@pytest.mark.parametrize("options", [{"steps": 4}, {"steps": 3, "regression": False, "eta": 1.0}])
 def test_reading_the_context_once_equals_reading_it_anew(
     make: Callable[..., Network], contexts: Contexts, options: dict[str, Any]
 ) -> None:
     network: Any = make("diffusion", options=options)
-    network.spread.copy_(torch.rand(8, 75) + 0.5)
-    network.response.copy_(torch.randn(8, 75, 5) * 0.2)
+    if network.gaussian:
+        network.prior.over_time.copy_(torch.randn(75, 8, 8))
+        network.prior.over_body.copy_(torch.randn(75, 75))
+        network.prior.usual_vigour.copy_(torch.randn(2))
+        network.prior.vigour_spread.copy_(torch.randn(2, 2))
+    network.prior.spread.copy_(torch.rand(8, 75) + 0.5)
+    network.prior.response.copy_(torch.randn(8, 75, 5) * 0.2)
     context = contexts(network, last=7)
     got = network.generate(context, 5, 2, torch.Generator().manual_seed(3))
     generator, known = torch.Generator().manual_seed(3), context.known.repeat_interleave(2, 0)[:, None]
@@ -70,11 +82,26 @@ def test_reading_the_context_once_equals_reading_it_anew(
 
     def anew(x: torch.Tensor, t: int) -> torch.Tensor:
         memories = network.denoiser.memories(network.encoder(wide))
-        return network.denoise(x, torch.full((6,), t), memories, wide.mask) * known
+        return network.denoise(x, torch.full((6,), t), vigour, memories, wide.mask) * known
 
-    noise = torch.randn(6, 8, 75, generator=generator, dtype=torch.float64)
-    clean = ddim(anew, noise, network.alpha_bars, options["steps"], options.get("eta", 0.0), generator)
-    changes = expected(network.regression, wide, 15.0) + clean * network.scale(wide)
+    vigour = network.prior.draw_vigour(torch.randn(6, 2, generator=generator, dtype=torch.float64))
+    white = torch.randn(6, 8, 75, generator=generator, dtype=torch.float64).numpy()
+    noise = np.zeros_like(white)
+    for row in range(6):
+        over_body = white[row] @ network.prior.over_body.numpy().T
+        for k in range(75):
+            noise[row, :, k] = network.prior.over_time[k].numpy() @ over_body[:, k]
+        if context.root[row // 2, 3 * NECK]:
+            moved = [3 * NECK + i for i in range(3) if context.places[i]]
+            noise[row][:, moved] = noise[row][:, [k - 3 * NECK + 3 * MIDHIP for k in moved]]
+    start = torch.from_numpy(noise)
+    if network.gaussian:
+        clean = arc(anew, start, network.alpha_bars, 4)
+    else:
+        clean = ddim(anew, start, network.alpha_bars, 3, 1.0, generator)
+    changes = (
+        network.prior.expected(wide) + clean * known * network.prior.scale(wide) * factor(vigour, wide.root)[:, None]
+    )
     wanted = unchange(changes.unflatten(0, (3, 2))[:, :, :5], context)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-10)
 
@@ -100,55 +127,17 @@ def test_a_shorter_horizon_is_the_beginning_of_a_longer_one(network: Any, batch:
 
 def test_an_oracle_is_trusted(network: Any, contexts: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the denoiser knows the answer, every sample is the answer, in the units of the features."""
+    network.gaussian = False  # the arc comes as near as its steps are many
     context = contexts(network)
     future = torch.randn(3, 8, 75, dtype=torch.float64)
     there = Example(context, future, None, torch.ones(3, 8, 75, dtype=torch.bool))
-    clean = ((change(there) - expected(network.regression, context, 15.0)) / network.scale(context)).repeat_interleave(
-        2, 0
-    )
-    monkeypatch.setattr(network, "denoise", lambda noisy, step, memories, mask: clean)
+    clean = ((change(there) - network.prior.expected(context)) / network.prior.scale(context)).repeat_interleave(2, 0)
+    monkeypatch.setattr(network, "denoise", lambda noisy, step, vigour, memories, mask: clean)
     with torch.no_grad():
         got = network.generate(context, 8, 2, torch.Generator())
     known = context.known[:, None, None].bool().expand_as(got)
     torch.testing.assert_close(got[known], future[:, None].expand_as(got)[known], rtol=0, atol=1e-12)
     assert bool((got[~known] == 0).all())
-
-
-def test_spread_is_the_root_mean_square_distance_from_what_is_expected(
-    make: Callable[..., Any], batch: Callable[..., Any]
-) -> None:
-    """With the regression, and, from the anchor, without."""
-    network = make("diffusion", options={"regression": False})
-    network.regression.zero_()
-    batches = [batch(seed=s) for s in range(3)]
-    network.fit(network.example(b) for b in batches)
-    assert not network.regression.any()
-    examples = [network.example(b) for b in batches]
-    for frame, k in ((0, 0), (3, 27), (7, 74)):
-        squares = [
-            float(e.target[row, frame, k] - e.context.anchor[row, k]) ** 2
-            for e in examples
-            for row in range(3)
-            if e.counts[row, frame, k]
-        ]
-        assert float(network.spread[frame, k]) == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-6)
-    assert bool((network.spread[:, 12:15] == 1).all())  # RWrist is never seen
-    fitted = make("diffusion")
-    fitted.fit(network.example(b) for b in batches)
-    counts = torch.cat([e.counts for e in examples])
-    errors = regress(*rows([(e, change(e)) for e in examples], 15.0))[1][: len(counts)]
-    number = counts.sum(0)
-    measured = (errors.square().sum(0) / number.clamp(min=1)).sqrt()[number > 0].clamp(min=LEAST_SPREAD)
-    torch.testing.assert_close(fitted.spread[number > 0], measured)
-
-
-def test_spread_has_a_floor(network: Any, batch: Callable[..., Any]) -> None:
-    example = network.example(batch())
-    still = dataclasses.replace(example, target=example.context.anchor[:, None].expand_as(example.target))
-    network.fit([still])
-    counted = example.counts.any(0)
-    counted &= ~example.context.root[0]  # a root that goes on as before is not still
-    np.testing.assert_allclose(network.spread[counted].numpy(), LEAST_SPREAD, rtol=1e-6)
 
 
 def test_the_root_is_where_its_steps_lead(network: Any, batch: Callable[..., Any]) -> None:
@@ -170,11 +159,15 @@ def test_the_root_is_where_its_steps_lead(network: Any, batch: Callable[..., Any
 def test_noise_is_as_strong_as_its_step_says(network: Any, batch: Callable[..., Any], monkeypatch: Any) -> None:
     """A denoiser that is right has no loss."""
     example, strength = network.example(batch()), []
-    clean = (change(example) - expected(network.regression, example.context, 15.0)) / network.scale(example.context)
-    clean = clean.repeat_interleave(DRAWS, 0)
+    clean = (change(example) - network.prior.expected(example.context)) / network.prior.scale(example.context)
+    told = network.prior.vigour(clean, example.counts, example.context.root)
+    clean = (clean / factor(told, example.context.root)[:, None]).repeat_interleave(DRAWS, 0)
 
-    def perfect(noisy: torch.Tensor, step: torch.Tensor, memories: Any, mask: Any, exists: Any) -> torch.Tensor:
+    def perfect(
+        noisy: torch.Tensor, step: torch.Tensor, vigour: Any, memories: Any, mask: Any, exists: Any
+    ) -> torch.Tensor:
         level = network.alpha_bars[step][:, None, None]
+        torch.testing.assert_close(vigour, told.repeat_interleave(DRAWS, 0))
         strength.append((noisy - level.sqrt() * clean) / (1 - level).sqrt())
         return clean
 
@@ -204,67 +197,49 @@ def test_frames_after_the_end_of_a_clip_have_no_influence(network: Any, contexts
     context = contexts(network)
     memories = network.denoiser.memories(network.encoder(context))
     frames, step = network.block_frames, torch.full((3,), 500)
-    noisy = torch.randn(3, frames, 75, dtype=torch.float64)
+    noisy, vigour = torch.randn(3, frames, 75, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
     exists = torch.ones(3, 1, 1, frames, dtype=torch.bool)
     exists[..., 5:] = False
-    before = network.denoise(noisy, step, memories, context.mask, exists)
+    before = network.denoise(noisy, step, vigour, memories, context.mask, exists)
     noisy[:, 5:] += 10
-    after = network.denoise(noisy, step, memories, context.mask, exists)
+    after = network.denoise(noisy, step, vigour, memories, context.mask, exists)
     torch.testing.assert_close(after[:, :5], before[:, :5], rtol=0, atol=1e-12)
-    assert not torch.allclose(network.denoise(noisy, step, memories, context.mask)[:, :5], before[:, :5])
+    assert not torch.allclose(network.denoise(noisy, step, vigour, memories, context.mask)[:, :5], before[:, :5])
 
 
 @torch.no_grad()
-def test_a_joint_that_moves_more_is_expected_to_move_more(make: Callable[..., Any]) -> None:
-    """The response is found: here, of (own level lately) ** 0.5 · (level of all together before) ** 0.25."""
-    network = make("diffusion", options={"regression": False})
-    network.regression.zero_()
-    frames, size = 40, 2000
-    rng = torch.Generator().manual_seed(1)
-    pace = torch.rand(size, 26, generator=rng, dtype=torch.float64) * 3 - 2
-    noise = torch.randn(size, frames, 25, 3, generator=rng, dtype=torch.float64)
-    noise *= pace[:, None, 25:, None].exp()
-    noise[:, -SHORT:] *= pace[:, None, :25, None].exp()
-    places = noise.flatten(2).cumsum(1).unflatten(-1, (25, 3))
-    places[:, :, 8] = noise[:, :, 8]
-    context = network.context(
-        places.flatten(2), torch.ones(size, frames, dtype=torch.bool), torch.ones(size, frames, 25, dtype=torch.bool)
-    )
-    known = levels(context)
-    assert known.shape == (size, 75, LEVELS)
-    wanted = (0.5 * known[..., 0] + 0.25 * known[..., 3]).exp()
-    changes = torch.randn(size, network.block_frames, 75, generator=rng, dtype=torch.float64) * wanted[:, None]
-    target = unchange(changes[:, None], context)[:, 0]
-    example = Example(context, target, None, torch.ones_like(target, dtype=torch.bool))
-    network.fit([example])
-    slopes = network.response.mean((0, 1))
-    assert float(slopes[1]) == pytest.approx(0.5, abs=0.08)
-    assert float(slopes[2:].sum()) == pytest.approx(0.25, abs=0.08)  # of levels that nearly agree
-    whitened = (change(example) - expected(network.regression, context, 15.0)) / network.scale(context)
-    assert 0.9 < float(whitened.std()) < 1.1
-    for chosen in known[:, 0, 0].argsort().chunk(4):  # as wide as it should be for still joints and for quick ones
-        assert 0.85 < float(whitened[chosen, :, 0].std()) < 1.15
+def test_what_is_normal_is_forecast_without_training(make: Callable[..., Any]) -> None:
+    """A linear movement with normal noise: samples have its mean, its deviation and its correlations in one step."""
+    network = make("diffusion", options={"steps": 1}, context_frames=20)
+    network.head.weight.zero_()
+    rng = torch.Generator().manual_seed(0)
+    size, frames = 6000, 28
+    mixed = torch.eye(75, dtype=torch.float64) * 0.1
+    mixed[:, :2] += 1
+    x = [torch.randn(size, 75, generator=rng, dtype=torch.float64)]
+    for _ in range(frames - 1):
+        push = torch.randn(size, 75, generator=rng, dtype=torch.float64) @ mixed.T
+        x.append(0.8 * x[-1] + 0.3 * push)
+    everything = torch.stack(x, dim=1)
+    seen = torch.ones(size, 20, 25, dtype=torch.bool)
+    context = network.context(everything[:, :20], seen[..., 0], seen)
+    there = everything[:, 20:]
+    network.fit([Example(context, there, None, torch.ones_like(there, dtype=torch.bool))])
+    got = network.generate(context, 8, 1, torch.Generator().manual_seed(1))[:, 0]
+    pose = context.anchor
+    place = [k for k in range(75) if not context.root[0, k]]
+    for k in place[:6]:
+        for h in (0, 3, 7):
+            for y in (got, there):
+                slope = (y[:, h, k] * pose[:, k]).mean() / pose[:, k].square().mean()
+                assert float(slope) == pytest.approx(0.8 ** (h + 1), abs=0.08)
+            assert float(got[:, h, k].std()) == pytest.approx(float(there[:, h, k].std()), rel=0.08)
+    pairs = ([(5, place[0]), (7, place[0])], [(7, place[1]), (7, place[4])], [(2, place[3]), (3, place[3])])
+    for (h, j), (i, k) in pairs:
+        both = [float(torch.corrcoef(torch.stack([y[:, h, j], y[:, i, k]]))[0, 1]) for y in (got, there)]
+        assert both[0] == pytest.approx(both[1], abs=0.06)
 
 
-def test_a_neck_that_holds_the_path_has_the_scale_of_the_hips(network: Any, batch: Callable[..., Any]) -> None:
-    b = batch(size=2)
-    b.observed[:, -1, NECK] = True
-    b.observed[1, :, MIDHIP] = False
-    context = network.example(b).context
-    neck, hips = (slice(3 * joint, 3 * joint + 3) for joint in (NECK, MIDHIP))
-    network.spread[:, neck] = 7.0
-    known, scale = levels(context), network.scale(context)
-    for row, at in ((0, neck), (1, hips)):
-        logs = (with_one(known[row, neck]) * network.response[:, at]).sum(-1)
-        torch.testing.assert_close(scale[row, :, neck], network.spread[:, at] * logs.clamp(*LOG_SCALES).exp())
-
-
-def test_levels_know_only_what_is_seen(network: Any, contexts: Contexts) -> None:
-    context = contexts(network, last=7)
-    before = levels(context)
-    garbage = dataclasses.replace(
-        context, frames=torch.where(context.observed.repeat_interleave(3, -1), context.frames, 1e6)
-    )
-    torch.testing.assert_close(levels(garbage), before)
-    blind = dataclasses.replace(context, observed=torch.zeros_like(context.observed))
-    assert bool((levels(blind) == 0).all())
+def test_eta_is_of_ddim(make: Callable[..., Any]) -> None:
+    with pytest.raises(MotionError, match="without regression"):
+        make("diffusion", options={"eta": 0.5})

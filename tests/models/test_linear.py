@@ -13,7 +13,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from lmm.models.linear import INPUTS, RIDGE, STRIDE, at_end, expected, regress, regressed, rows
+from lmm.models.linear import INPUTS, RIDGE, STRIDE, at_end, expected, horizon_regression, regress, regressed, rows
 from lmm.models.network import Context, Example, Network
 from lmm.pipeline.features import MIDHIP, NECK
 
@@ -122,14 +122,14 @@ def test_rows_go_on_from_frames_of_the_horizon(make: Callable[..., Any], batch: 
     example = network.example(b)
     example = dataclasses.replace(example, counts=torch.ones_like(example.counts))
     change = example.target - example.context.anchor[:, None]
-    inputs, targets, counts = rows([(example, change)], 15.0)
+    inputs, steps, counts = rows([(example, change)], 15.0)
     assert inputs.shape == (6, INPUTS)
-    torch.testing.assert_close(targets[:3], change)
+    torch.testing.assert_close(steps[:3].cumsum(1), change)
     torch.testing.assert_close(inputs[:3], at_end(example.context, 15.0))
     pose, before = example.target[:, STRIDE - 1], example.target[:, STRIDE - 2]
     torch.testing.assert_close(inputs[3:, :75], pose)
     torch.testing.assert_close(inputs[3:, 75:150], 15 * (pose - before))
-    torch.testing.assert_close(targets[3:, : 8 - STRIDE], example.target[:, STRIDE:] - pose[:, None])
+    torch.testing.assert_close(steps[3:, : 8 - STRIDE].cumsum(1), example.target[:, STRIDE:] - pose[:, None])
     assert counts[3:, : 8 - STRIDE].all()
     assert not counts[3:, 8 - STRIDE :].any()
     gap = dataclasses.replace(example, counts=example.counts.clone())
@@ -137,3 +137,37 @@ def test_rows_go_on_from_frames_of_the_horizon(make: Callable[..., Any], batch: 
     missing = rows([(gap, change)], 15.0)[2]
     assert not missing[3, :, :3].any()
     assert missing[3, : 8 - STRIDE, 3:].all()
+    assert (~missing[0, :, 0]).nonzero()[:, 0].tolist() == [STRIDE - 2, STRIDE - 1]  # the steps to it and from it
+
+
+def test_changes_are_regressed_as_the_sum_of_their_steps(make: Callable[..., Any], batch: Callable[..., Any]) -> None:
+    """Where the same windows tell every frame, that is the regression of the changes; else it does not leap."""
+    network = make("linear")
+    examples = [network.example(batch(seed=s)) for s in range(4)]
+    examples = [dataclasses.replace(e, counts=torch.ones_like(e.counts)) for e in examples]
+    given = [(e, e.target - e.context.anchor[:, None]) for e in examples]
+    short = [(dataclasses.replace(e, counts=e.counts[:, :STRIDE]), change[:, :STRIDE]) for e, change in given]
+    weight, errors, told = horizon_regression(short, 15.0)
+    at = torch.cat([at_end(e.context, 15.0) for e in examples])
+    wanted = regress(at, torch.cat([change for _, change in short]), told)
+    assert told.all()
+    torch.testing.assert_close(weight, wanted[0])
+    torch.testing.assert_close(errors, wanted[1], rtol=0, atol=1e-5)
+
+    for i, (e, change) in enumerate(given):  # half of the windows lie elsewhere from the first frame on, and end early
+        change[:] = 100.0 * (i % 2)
+        e.counts[:, 4:] = i % 2 == 0
+    assert not horizon_regression(given, 15.0)[0].diff(dim=0).any()
+
+
+def test_errors_count_up_to_the_first_gap(make: Callable[..., Any], batch: Callable[..., Any]) -> None:
+    network = make("linear")
+    example = network.example(batch())
+    counts = torch.ones_like(example.counts)
+    counts[1, 4, 9:12] = False
+    example = dataclasses.replace(example, counts=counts)
+    change = example.target - example.context.anchor[:, None]
+    _, errors, told = horizon_regression([(example, change)], 15.0)
+    assert told[1, :, 9].tolist() == [True] * 4 + [False] * 4
+    assert told[0].all()
+    assert not errors[~told].any()

@@ -229,7 +229,7 @@ def test_saved_and_read_again_it_is_the_same(architecture: str, make: Make, batc
     spec = FeatureSpec(layout="xyc", mean=tuple(rng.normal(size=75)), std=tuple(rng.uniform(0.2, 3, 75)))
     network = make(architecture, spec=spec, joints=lacking(EYE), licence="CC-BY-NC-4.0", trained_on="x").float()
     if architecture == "diffusion":
-        network.spread.copy_(torch.rand(8, 75))
+        network.prior.spread.copy_(torch.rand(8, 75))
     network.save_pretrained(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "model.safetensors", "README.md"}
     read = type(network).from_pretrained(str(tmp_path))

@@ -1,17 +1,22 @@
 """Motion diffusion: six layers read the context, once; six more lead the whole forecast out of noise.
 
 After the overview of the Large Movement Model, phase I: 11.4 M parameters at size ``base``, prediction of the clean
-signal, DDIM, the noise level as a time embedding (256 → 512 → 256) added to the tokens. As here, and not told there:
-what is diffused is the difference from the last seen pose, and for the root the way gone since (the sum of its
-displacements, whose errors would else add up to a drift), less a linear regression of it. It is divided by its usual
-size at that distance into the future, so that the first frames, which hardly differ, are learned and sampled as finely
-as the last; and by how much more or less this joint of one who moved like this goes on to move (`scale`), so that one
-who stands still is not made to leap, nor one who walks to rise.
+signal, the noise level as a time embedding (256 → 512 → 256) added to the tokens. As here, and not told there: what is
+diffused is the difference from the last seen pose, and for the root the way gone since (the sum of its displacements,
+whose errors would else add up to a drift).
+
+The network begins as the best `LinearGaussian` forecaster, and learns what that leaves. The change is less its expected
+value and divided by its size after what the person did lately, so that near frames, which hardly differ, are learned
+and sampled as finely as the last, and one who stands still is not made to leap; by its vigour too, which the denoiser
+is told, and which is drawn when sampling. The noise goes together over time and body as changes do (as over the body in
+G. Curreli et al., "Nonisotropic Gaussian Diffusion for Realistic 3D Human Motion Prediction", 2025). And the denoiser
+adds to √ᾱ times the noisy signal, which is the clean one's expectation if all is normal (c_skip of T. Karras et al.,
+"Elucidating the Design Space of Diffusion-Based Generative Models", 2022, of unit data). Samples come along the `arc`.
+With the option ``regression: false`` only the size is measured, and DDIM samples, as there.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -19,22 +24,14 @@ from torch import Tensor, nn
 
 from lmm.core.errors import MotionError
 from lmm.core.registry import architectures
-from lmm.generative.diffusion import TRAIN_STEPS, add_noise, cosine_schedule, ddim
-from lmm.models.blocks import Decoder, KeysValues, repeat, time_encoding
+from lmm.generative.diffusion import TRAIN_STEPS, add_noise, arc, cosine_schedule, ddim
+from lmm.models.blocks import Decoder, KeysValues, head, repeat, time_encoding
 from lmm.models.config import NetworkConfig
 from lmm.models.flat import SIZES, FrameEncoder
-from lmm.models.linear import INPUTS, expected, regress, regressed, rows
+from lmm.models.gaussian import LinearGaussian, factor
 from lmm.models.network import Context, Example, Network, mean_loss
-from lmm.pipeline.features import MIDHIP, NECK, NUM_FEATURES
+from lmm.pipeline.features import NUM_FEATURES
 
-LEAST_SPREAD = 0.02  # of a feature's standard deviation
-LEAST_LEVEL = 0.01  # likewise, a frame: below it, one stands still
-RIDGE = 0.02  # of the number of windows: what holds a regression's slopes near 0
-SCORING_STEPS = 25
-LOG_SCALES = (math.log(0.05), math.log(4.0))
-LARGEST_EXCESS = 10.0  # of a squared change over what is expected, when fitting
-SHORT = 5  # frames: a third of a second
-LEVELS = 4
 DRAWS = 2  # noise levels trained on for each context, which is encoded once
 STEPS = 10
 
@@ -43,116 +40,92 @@ STEPS = 10
 class Diffusion(Network):
     """See the module.
 
-    Options: ``steps`` of DDIM and its ``eta``, 0 (default) to 1, when forecasting; ``regression``, on unless set false.
+    Options: ``steps`` when forecasting; ``regression``, on unless set false, and then DDIM's ``eta``, 0 (default) to 1.
     """
 
     sizes = SIZES
     architecture = "diffusion"
-    regression: Tensor  # (block_frames, INPUTS, 75) of a change
-    spread: Tensor  # (block_frames, 75) the usual size of what the regression leaves of a change
-    response: Tensor  # (block_frames, 75, 5) of its logarithm to 1 and the context's four levels
     times: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
         c = config
         self.steps, self.eta = int(c.options.get("steps", STEPS)), float(c.options.get("eta", 0.0))
-        if not 1 <= self.steps <= TRAIN_STEPS or not 0 <= self.eta <= 1:
-            raise MotionError(f"diffusion takes 1 to {TRAIN_STEPS} steps and an eta of 0 to 1.")
+        self.gaussian = bool(c.options.get("regression", True))
+        if not 1 <= self.steps <= TRAIN_STEPS or not 0 <= self.eta <= (not self.gaussian):
+            raise MotionError(f"diffusion takes 1 to {TRAIN_STEPS} steps and, if without regression, an eta of 0 to 1.")
         self.encoder = FrameEncoder(c, c.layers)
         self.embed = nn.Linear(NUM_FEATURES, c.width)
         self.noise_level = nn.Sequential(nn.Linear(c.width, 2 * c.width), nn.SiLU(), nn.Linear(2 * c.width, c.width))
         self.denoiser = Decoder(c.decoder_layers, c.width, c.heads, c.hidden, c.dropout)
-        self.head = nn.Linear(c.width, NUM_FEATURES)
-        self.register_buffer("regression", torch.zeros(c.block_frames, INPUTS, NUM_FEATURES))
-        self.register_buffer("spread", torch.ones(c.block_frames, NUM_FEATURES))
-        self.register_buffer("response", torch.zeros(c.block_frames, NUM_FEATURES, 1 + LEVELS))
+        self.head = head(c.width, NUM_FEATURES)
+        self.vigour = head(2, c.width)
+        self.prior = LinearGaussian(c.block_frames, c.spec.fps)
         self.alpha_bars = cosine_schedule()  # no buffer: a network in bfloat16 keeps its noise levels in float64
         seconds = torch.arange(1, c.block_frames + 1) / c.spec.fps
         self.register_buffer("times", time_encoding(seconds, c.width), persistent=False)
 
     def fit(self, batches: Iterable[Example]) -> None:
-        """Measure `regression`, and `spread`, the root mean square of its errors, for every frame and feature.
-
-        And `response`: the logarithm of the error's variance is linear in the context's `levels`. Fitted over windows,
-        for every frame and feature, by Fisher scoring of the likelihood of a normal distribution (a gamma regression
-        with logarithmic link, McCullagh and Nelder 1989, chapter 8): scaled errors have a mean square of 1.
-        """
         given = [(b, change(b)) for b in batches]
-        if not given:
-            return
-        ends, changes, counts = rows(given, self.config.spec.fps)
-        known = torch.cat([levels(b.context) for b, _ in given])
-        if self.config.options.get("regression", True):
-            weight, changes = regress(ends, changes, counts)
-            self.regression.copy_(weight)
-        changes, counts = changes[: len(known)], counts[: len(known)]
-        squares = torch.where(counts, changes, 0).square()
-        number = counts.sum(0)
-        measured = (squares.sum(0) / number.clamp(min=1)).sqrt().clamp(min=LEAST_SPREAD)
-        self.spread.copy_(torch.where(number > 0, measured, 1))
-        inputs = with_one(known).transpose(0, 1)  # (75, B, 5)
-        ridge = torch.diag(torch.tensor([1e-6, *[RIDGE] * LEVELS], device=inputs.device, dtype=inputs.dtype))
-        for frame in range(self.block_frames):
-            square = (squares[:, frame] / self.spread[frame] ** 2).T[..., None]  # (75, B, 1)
-            weight = counts[:, frame].T[..., None].to(inputs.dtype)
-            total = weight.sum(1, keepdim=True).clamp(min=1)
-            inner = (inputs * weight).transpose(1, 2) @ inputs / total + ridge
-            found = torch.zeros_like(inputs[:, 0, :, None])  # (75, 5, 1)
-            for _ in range(SCORING_STEPS):
-                size = (2 * (inputs @ found).clamp(*LOG_SCALES)).exp()
-                excess = weight * (square / size - 1).clamp(max=LARGEST_EXCESS) / 2
-                found += torch.linalg.solve(inner, inputs.transpose(1, 2) @ excess / total - ridge @ found)
-            self.response[frame] = found[..., 0]
-
-    def scale(self, context: Context) -> Tensor:
-        """Return (B, block_frames, 75): the size of what a change may have beyond the `expected` after this context."""
-        known = levels(context)
-        neck, hips = (slice(3 * joint, 3 * joint + 3) for joint in (NECK, MIDHIP))
-        on_neck = ~regressed(context)[:, None, neck]  # there the neck is the root, and takes its scale
-        known[:, hips] = torch.where(on_neck[:, 0, :, None], known[:, neck], known[:, hips])
-        logs = torch.einsum("bfk,hfk->bhf", with_one(known), self.response)
-        scale = self.spread * logs.clamp(*LOG_SCALES).exp()
-        scale[..., neck] = torch.where(on_neck, scale[..., hips], scale[..., neck])
-        return scale
+        if given and self.gaussian:
+            self.prior.fit(given)
+        elif given:
+            self.prior.fit_scale(given, *(torch.cat(x) for x in zip(*((y, b.counts) for b, y in given), strict=True)))
 
     def denoise(
         self,
         noisy: Tensor,
         step: Tensor,
+        vigour: Tensor,
         memories: list[KeysValues],
         mask: Tensor | None,
         exists: Tensor | None = None,
     ) -> Tensor:
-        """Return the clean signal in `noisy` (B, block_frames, 75) at diffusion steps (B,)."""
+        """Return the clean signal in `noisy` (B, block_frames, 75) at diffusion steps (B,), of `vigour` (B, 2)."""
         # the step as seconds of a clock that runs for 20 s: the sinusoids' periods span it
         level = self.noise_level(time_encoding(step * (20 / len(self.alpha_bars)), self.config.width).to(noisy))
-        x = self.embed(noisy) + self.times + level[:, None]
-        return self.head(self.denoiser(x, memories, mask, exists=exists)[0])
+        x = self.embed(noisy) + self.times + (level + self.vigour(vigour))[:, None]
+        out: Tensor = self.head(self.denoiser(x, memories, mask, exists=exists)[0])
+        if not self.gaussian:
+            return out
+        left = self.alpha_bars.to(step.device)[step].to(noisy.dtype)[:, None, None]
+        return left.sqrt() * noisy + (1 - left).sqrt() * out
 
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
         memories, mask, known = self._read(batch.context, DRAWS)
-        rest = change(batch) - expected(self.regression, batch.context, self.config.spec.fps)
-        clean = rest / self.scale(batch.context)
-        clean = clean.repeat_interleave(DRAWS, 0)
+        root = batch.context.root
+        clean = (change(batch) - self.prior.expected(batch.context)) / self.prior.scale(batch.context)
+        vigour = self.prior.vigour(clean, batch.counts, root)
+        if not self.gaussian:
+            vigour = torch.zeros_like(vigour)
+        clean = (clean / factor(vigour, root)[:, None]).repeat_interleave(DRAWS, 0)
         counts = batch.counts.repeat_interleave(DRAWS, 0)
         step = torch.randint(len(self.alpha_bars), (len(clean),), device=clean.device)
         level = self.alpha_bars.to(step.device)[step].to(clean.dtype)[:, None, None]
-        noisy = add_noise(clean, torch.randn_like(clean), level)
+        white = torch.randn_like(clean).unflatten(0, (-1, DRAWS))
+        noisy = add_noise(clean, self.prior.noise(white, batch.context).flatten(0, 1), level)
         exists = None if batch.exists is None else batch.exists.repeat_interleave(DRAWS, 0)
-        return mean_loss(self.denoise(noisy, step, memories, mask, exists) * known, clean, counts)
+        found = self.denoise(noisy, step, vigour.repeat_interleave(DRAWS, 0), memories, mask, exists)
+        return mean_loss(found * known, clean, counts)
 
     def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
         memories, mask, known = self._read(context, samples)
-        shape = (len(known), self.block_frames, NUM_FEATURES)
-        noise = torch.randn(shape, generator=generator, device=known.device, dtype=known.dtype)
+        like = {"generator": generator, "device": known.device, "dtype": known.dtype}
+        vigour = self.prior.draw_vigour(torch.randn(len(context.known), samples, 2, **like))
+        white = torch.randn(*vigour.shape[:2], self.block_frames, NUM_FEATURES, **like)
+        noise = self.prior.noise(white, context).flatten(0, 1)
 
         def clean(x: Tensor, t: int) -> Tensor:
-            return self.denoise(x, torch.full((len(x),), t, device=x.device), memories, mask) * known
+            step = torch.full((len(x),), t, device=x.device)
+            return self.denoise(x, step, vigour.flatten(0, 1), memories, mask) * known
 
-        sample = ddim(clean, noise, self.alpha_bars, self.steps, self.eta, generator).unflatten(0, (-1, samples))
-        likely = expected(self.regression, context, self.config.spec.fps)
-        changes = likely[:, None] + sample * self.scale(context)[:, None]
+        if self.gaussian:
+            sample = arc(clean, noise, self.alpha_bars, self.steps)
+        else:
+            sample = ddim(clean, noise, self.alpha_bars, self.steps, self.eta, generator)
+        size = self.prior.scale(context)[:, None] * factor(vigour, context.root[:, None])[:, :, None]
+        rest = (sample * known).unflatten(0, (-1, samples)) * size
+        changes = self.prior.expected(context)[:, None] + rest
         return unchange(changes[:, :, :frames], context)
 
     def _read(self, context: Context, count: int) -> tuple[list[KeysValues], Tensor | None, Tensor]:
@@ -170,32 +143,6 @@ def change(batch: Example) -> Tensor:
     root, anchor = batch.context.root[:, None], batch.context.anchor[:, None]
     way = torch.where(batch.counts, batch.target, 0).cumsum(dim=1)
     return torch.where(root, way, batch.target - anchor)
-
-
-def levels(context: Context) -> Tensor:
-    """Return (B, 75, 4): logarithms of how much this feature, and all together, moved lately and in the whole context.
-
-    The root mean square, over frames where the joint is seen, of the change between neighbouring frames; of the root,
-    of its displacement. All together: over the coordinates of all joints. 0 where no two neighbours are known.
-    """
-    x, root = context.frames, context.root[:, None]
-    seen = context.observed.repeat_interleave(3, dim=-1)
-    both = seen[:, 1:] & seen[:, :-1]
-    moved = torch.where(root, x[:, 1:], torch.diff(x, dim=1))
-    squares = torch.where(both, moved, 0).square()
-    out = []
-    for frames in (SHORT, x.shape[1]):
-        total, number = squares[:, -frames:].sum(1), both[:, -frames:].sum(1)
-        of_all = [(n * context.places).sum(1, keepdim=True).expand_as(n) for n in (total, number)]
-        for t, n in ((total, number), of_all):
-            level = (t / n.clamp(min=1)).sqrt().clamp(min=LEAST_LEVEL).log()
-            out.append(torch.where(n > 0, level, 0))
-    return torch.stack(out, dim=-1)
-
-
-def with_one(levels: Tensor) -> Tensor:
-    """Return (..., 1 + LEVELS): `levels` (..., LEVELS) after a 1, for the intercept."""
-    return torch.cat([torch.ones_like(levels[..., :1]), levels], dim=-1)
 
 
 def unchange(changes: Tensor, context: Context) -> Tensor:

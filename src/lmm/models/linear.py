@@ -6,7 +6,7 @@ over. Gradients need very many windows to find what the normal equations find in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -115,26 +115,41 @@ class Linear(Network):
 
 def block_regression(batches: Iterable[Example], fps: float) -> Tensor:
     """Return the regression (H, INPUTS, 75) of the target's difference from the anchor."""
-    return regress(*rows(((b, b.target - b.context.anchor[:, None]) for b in batches), fps))[0]
+    return horizon_regression([(b, b.target - b.context.anchor[:, None]) for b in batches], fps)[0]
 
 
-def rows(batches: Iterable[tuple[Example, Tensor]], fps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return inputs (N, INPUTS), targets (N, H, 75) and what counts, of batches with their `change` (B, H, 75).
+def horizon_regression(given: Sequence[tuple[Example, Tensor]], fps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return regressions (H, INPUTS, 75) of batches' `change` (B, H, 75), their errors (N, H, 75), and what counts.
+
+    What is regressed is the step from each frame to the next, of as many windows as tell it; a change is the sum of its
+    steps. Regressed by themselves, changes would leap from frames that some windows tell to those that others do. The
+    errors are those of `regress`; they count from the first frame up to a joint's first gap.
+    """
+    inputs, steps, counts = rows(given, fps)
+    weight, errors = regress(inputs, steps, counts)
+    ends = sum(len(change) for _, change in given)
+    told = counts[:ends].cumprod(1).bool()
+    return weight.cumsum(0), torch.where(told, errors[:ends].cumsum(1), 0), told
+
+
+def rows(given: Iterable[tuple[Example, Tensor]], fps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return inputs (N, INPUTS), steps (N, H, 75) and what counts, of batches with their `change` (B, H, 75).
 
     First those of the contexts' ends, then, as if the context ended later, those of every STRIDE-th frame of the
     horizon, as far as it reaches: near frames, whose regressions need most, are told of several times.
     """
     ends, later = [], []
-    for batch, change in batches:
+    for batch, change in given:
         context, frames = batch.context, change.shape[1]
+        steps = torch.diff(change, dim=1, prepend=torch.zeros_like(change[:, :1]))
         counts = batch.counts & regressed(context)[:, None]
-        ends.append((at_end(context, fps), change, counts))
+        counts[:, 1:] &= batch.counts[:, :-1]
+        ends.append((at_end(context, fps), steps, counts))
         for start in range(STRIDE, frames, STRIDE):
             pose, before = batch.target[:, start - 1], batch.target[:, start - 2]
             told = batch.counts[:, start - 1] & batch.counts[:, start - 2]
             inputs = regressors(pose, torch.where(told, before, pose), mean_pose(context), context.known, fps)
-            since = change[:, start:] - change[:, start - 1 : start]
             counted = counts[:, start:] & told[:, None]
-            later.append((inputs, *(nn.functional.pad(x, (0, 0, 0, start)) for x in (since, counted))))
-    inputs, targets, counts = (torch.cat(parts) for parts in zip(*ends, *later, strict=True))
-    return inputs, targets, counts
+            later.append((inputs, *(nn.functional.pad(x, (0, 0, 0, start)) for x in (steps[:, start:], counted))))
+    inputs, steps, counts = (torch.cat(parts) for parts in zip(*ends, *later, strict=True))
+    return inputs, steps, counts

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lmm.core.errors import InputError, MotionError, one_line
 from lmm.models.blocks import attention_mask, to_tensor
+from lmm.models.bones import hold_lengths
 from lmm.models.config import CONFIG, NetworkConfig, read_config
 from lmm.models.forecaster import ModelInfo
 from lmm.pipeline.features import MIDHIP, NECK, NUM_JOINTS, FeatureSpec
@@ -152,6 +153,8 @@ class Network(nn.Module, ModelHubMixin, ABC):
     ) -> Any:
         """See `Forecaster.forecast`. Joints that the training data lacked go along with their nearest trained parent.
 
+        In 3D, bones keep the length that they have in the context.
+
         Raises MotionError beyond `block_frames`: longer horizons are rolled out (`lmm.inference.forecast`).
         """
         if not 1 <= horizon_frames <= self.block_frames:
@@ -166,7 +169,10 @@ class Network(nn.Module, ModelHubMixin, ABC):
         x, o = (nn.functional.pad(a, (0, 0, pad, 0)) for a in (x, o))
         v = nn.functional.pad(v, (pad, 0))
         out = self.generate(self.context(x, v, o), horizon_frames, samples, _torch_generator(generator, like.device))
-        out = self._carried(out, x, o & v[..., None]).contiguous()  # equal samples share no memory
+        out = self._carried(out, x, o & v[..., None])
+        if self.features.layout == "xyz":
+            out = hold_lengths(out, x, o & v[..., None], self.features)
+        out = out.contiguous()  # equal samples share no memory
         if isinstance(context, Tensor):
             return out
         return (out.float() if out.dtype == torch.bfloat16 else out).cpu().numpy()  # NumPy has no bfloat16

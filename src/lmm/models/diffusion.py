@@ -33,7 +33,7 @@ from lmm.models.network import Context, Example, Network, mean_loss
 from lmm.pipeline.features import NUM_FEATURES
 
 DRAWS = 2  # noise levels trained on for each context, which is encoded once
-STEPS = 10
+STEPS = 2  # on validation subjects as good as 10 (benchmarks/few_steps.py)
 
 
 @architectures.register("diffusion")

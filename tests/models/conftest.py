@@ -57,6 +57,15 @@ def make() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def network(make: Callable[..., Network]) -> Any:
+    """A diffusion whose scales differ from feature to feature, and follow the context."""
+    network: Any = make("diffusion")
+    network.prior.spread.copy_(torch.rand(8, 75) + 0.5)
+    network.prior.response.copy_(torch.randn(8, 75, 5) * 0.2)
+    return network
+
+
+@pytest.fixture
 def batch() -> Callable[..., Batch]:
     """(size, frames, valid frames of the last row) → a batch in float64, with joints that come and go."""
 

@@ -21,14 +21,6 @@ from lmm.pipeline.features import MIDHIP, NECK
 Contexts = Callable[..., Context]
 
 
-@pytest.fixture
-def network(make: Callable[..., Network]) -> Any:
-    network: Any = make("diffusion")
-    network.prior.spread.copy_(torch.rand(8, 75) + 0.5)
-    network.prior.response.copy_(torch.randn(8, 75, 5) * 0.2)
-    return network
-
-
 @torch.no_grad()
 def test_denoiser_equals_a_slow_reference(network: Any, contexts: Contexts, slow: SimpleNamespace) -> None:
     context = contexts(network, last=7)

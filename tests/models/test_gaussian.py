@@ -26,18 +26,10 @@ from lmm.models.gaussian import (
     with_one,
 )
 from lmm.models.linear import horizon_regression
-from lmm.models.network import Context, Example, Network
+from lmm.models.network import Context, Example
 from lmm.pipeline.features import MIDHIP, NECK
 
 Contexts = Callable[..., Context]
-
-
-@pytest.fixture
-def network(make: Callable[..., Network]) -> Any:
-    network: Any = make("diffusion")
-    network.prior.spread.copy_(torch.rand(8, 75) + 0.5)
-    network.prior.response.copy_(torch.randn(8, 75, 5) * 0.2)
-    return network
 
 
 def test_spread_is_the_root_mean_square_distance_from_what_is_expected(

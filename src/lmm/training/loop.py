@@ -94,7 +94,7 @@ def _train(config: TrainConfig, out: Path, device: torch.device, report: Report,
     begun: dict[str, Any] = {"step": 0, "best": math.inf, "bad_epochs": 0, "val_loss": None}
     state = load_checkpoint(out, network, average, optimizer) or begun
     log = _Log(out, state["step"], rank)
-    val = [network.example(b) for b in _val_batches(data.val, config)]
+    val = [network.example(b) for b in val_batches(data.val, config)]
     start = time.monotonic()
     steps = _batches(data.train, config, state["step"], rank, world)
     for step, batch in zip(range(state["step"], config.steps), steps, strict=False):
@@ -221,7 +221,8 @@ def _same(batch: Batch) -> Batch:
     return batch
 
 
-def _val_batches(sampler: Sampler, config: TrainConfig) -> Iterator[Batch]:
+def val_batches(sampler: Sampler, config: TrainConfig) -> Iterator[Batch]:
+    """Return the fixed windows by which a run chooses its weights."""
     size = min(config.batch, config.val_windows)
     for i in range(max(1, config.val_windows // size)):
         yield sampler.batch(VAL_SEED, i, size)

@@ -77,7 +77,7 @@ def test_encoder(slow: SimpleNamespace) -> None:
 @pytest.mark.parametrize("causal", [False, True])
 def test_decoder(slow: SimpleNamespace, causal: bool) -> None:
     stack, x, memory = ready(Decoder(2, WIDTH, HEADS, HIDDEN, dropout=0.5)), tokens(5), tokens(7, 1)
-    got, _ = stack(x, stack.memories(memory), attention_mask(torch.from_numpy(VALID)), causal)
+    got = stack(x, stack.memories(memory), attention_mask(torch.from_numpy(VALID)), causal)
     same(got, [slow.decoder(stack, x[b].numpy(), memory[b].numpy(), VALID[b], causal) for b in range(2)])
 
 
@@ -101,7 +101,7 @@ def test_layers_equal_those_of_torch() -> None:
     causal = nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
     expected = theirs(x, memory, tgt_mask=causal, memory_key_padding_mask=torch.from_numpy(~VALID))
     mask = attention_mask(torch.from_numpy(VALID))
-    got, _ = ours(x, ours.cross_attention.keys_values(memory), mask, causal=True)
+    got = ours(x, ours.cross_attention.keys_values(memory), mask, causal=True)
     torch.testing.assert_close(got, expected, rtol=0, atol=ATOL)
     layer = ready(EncoderLayer(WIDTH, HEADS, HIDDEN, 0.0))
     copied(layer.attention, encoder.self_attn)
@@ -124,12 +124,12 @@ def copied(ours: Attention, theirs: nn.MultiheadAttention) -> None:
 def test_kept_keys_and_values_change_nothing() -> None:
     stack, x, memory = ready(Decoder(2, WIDTH, HEADS, HIDDEN, 0.0)), tokens(6), tokens(7, 1)
     memories, mask = stack.memories(memory), attention_mask(torch.from_numpy(VALID))
-    whole, _ = stack(x, memories, mask, causal=True)
+    whole = stack(x, memories, mask, causal=True)
     past, out = None, []
     for i in range(6):
-        y, past = stack(x[:, i : i + 1], memories, mask, past=past)
+        y, past = stack.step(x[:, i], memories, mask, past)
         out.append(y)
-    torch.testing.assert_close(torch.cat(out, dim=1), whole, rtol=0, atol=ATOL)
+    torch.testing.assert_close(torch.stack(out, dim=1), whole, rtol=0, atol=ATOL)
 
 
 def test_repeated_memories_lie_side_by_side() -> None:

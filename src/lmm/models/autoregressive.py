@@ -43,7 +43,7 @@ class FrameDecoder(nn.Module):
     def forward(self, inputs: Tensor, memories: list[KeysValues], context: Context) -> Tensor:
         """Return the frames (B, H, 75) that follow each of the `inputs` (B, H, 75), all at once."""
         x = self.embed(inputs) + self.times[: inputs.shape[1]]
-        change = self.head(self.decoder(x, memories, context.mask, causal=True)[0])
+        change = self.head(self.decoder(x, memories, context.mask, causal=True))
         change = change + self.regressors(inputs, context) @ self.regression * regressed(context)[:, None]
         return inputs + change * context.known[:, None]
 
@@ -106,20 +106,20 @@ class FrameDecoder(nn.Module):
         count = samples if drawn else 1
         memories = repeat(self.decoder.memories(memory), count)
         mask = None if context.mask is None else context.mask.repeat_interleave(count, 0)
-        known = context.known.repeat_interleave(count, 0)[:, None]
-        mean = mean_pose(context).repeat_interleave(count, 0)[:, None]
-        before = pose_before(context).repeat_interleave(count, 0)[:, None]
-        places = regressed(context).repeat_interleave(count, 0)[:, None]
-        frame, past, out = context.anchor.repeat_interleave(count, 0)[:, None], None, []
+        known, mean, before, places, frame = (
+            x.repeat_interleave(count, 0)
+            for x in (context.known, mean_pose(context), pose_before(context), regressed(context), context.anchor)
+        )
+        past, out = None, []
         for i in range(frames):
-            x, past = self.decoder(self.embed(frame) + self.times[i], memories, mask, past=past)
+            x, past = self.decoder.step(self.embed(frame) + self.times[i], memories, mask, past)
             change = self.head(x) + regressors(frame, before, mean, known, self.fps) @ self.regression * places
             if drawn:
                 noise = torch.randn(change.shape, generator=generator, device=change.device, dtype=change.dtype)
                 change = change + noise @ self.innovation.T
             before, frame = frame, frame + change * known
             out.append(frame)
-        future = torch.cat(out, dim=1).unflatten(0, (-1, count))
+        future = torch.stack(out, dim=1).unflatten(0, (-1, count))
         return future.expand(-1, samples, -1, -1)
 
 

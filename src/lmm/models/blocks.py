@@ -54,6 +54,16 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(self._split(self.query(x)), *memory, attn_mask=mask, is_causal=causal)
         return self.out(y.transpose(1, 2).flatten(2))
 
+    def step(self, x: Tensor, memory: KeysValues, mask: Tensor | None = None) -> Tensor:
+        """Return `forward` of one token x (B, width)."""
+        query = self.query.forward(x).view(len(x), self.heads, 1, -1)
+        return self.out.forward(F.scaled_dot_product_attention(query, *memory, attn_mask=mask).reshape(x.shape))
+
+    def step_keys_values(self, x: Tensor, past: KeysValues | None) -> KeysValues:
+        """Return `keys_values` of all tokens of the `past` and one more, x (B, width)."""
+        key, value = self.key_value.forward(x).view(len(x), 2, self.heads, 1, -1).unbind(1)
+        return (key, value) if past is None else (torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2))
+
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
@@ -104,28 +114,34 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self,
-        x: Tensor,
-        memory: KeysValues,
-        mask: Tensor | None,
-        causal: bool = False,
-        past: KeysValues | None = None,
-        exists: Tensor | None = None,
-    ) -> tuple[Tensor, KeysValues]:
-        """Return the output and the layer's own keys and values, those of the `past` included."""
+        self, x: Tensor, memory: KeysValues, mask: Tensor | None, causal: bool = False, exists: Tensor | None = None
+    ) -> Tensor:
         y = self.norm_self(x)
         own = self.self_attention.keys_values(y)
-        if past is not None:
-            own = (torch.cat([past[0], own[0]], dim=2), torch.cat([past[1], own[1]], dim=2))
         x = x + self.dropout(self.self_attention(y, own, exists, causal))
         x = x + self.dropout(self.cross_attention(self.norm_cross(x), memory, mask))
-        return x + self.dropout(self.feed(self.norm_feed(x))), own
+        return x + self.dropout(self.feed(self.norm_feed(x)))
+
+    def step(
+        self, x: Tensor, memory: KeysValues, mask: Tensor | None, past: KeysValues | None
+    ) -> tuple[Tensor, KeysValues]:
+        """Return `forward` of one token x (B, width) after those of the `past`, and the past with it; no dropout."""
+        y = self.norm_self.forward(x)
+        own = self.self_attention.step_keys_values(y, past)
+        x = x + self.self_attention.step(y, own)
+        x = x + self.cross_attention.step(self.norm_cross.forward(x), memory, mask)
+        y = self.norm_feed.forward(x)
+        for module in self.feed:
+            y = module.forward(y)
+        return x + y, own
 
 
 class Decoder(nn.Module):
     """`layers` decoder layers and a last norm.
 
-    `memories` makes every layer's keys and values of a memory (B, M, width) once; `forward` may then run many times.
+    `memories` makes every layer's keys and values of a memory (B, M, width) once. `forward` takes all tokens at once,
+    `step` one after another, keeping what it made of those before. For one token, what surrounds the arithmetic (dropout
+    that is off, reshaping, calls of modules rather than of their `forward`) costs as much as the arithmetic.
     """
 
     def __init__(self, layers: int, width: int, heads: int, hidden: int, dropout: float) -> None:
@@ -142,17 +158,28 @@ class Decoder(nn.Module):
         memories: list[KeysValues],
         mask: Tensor | None = None,
         causal: bool = False,
-        past: list[KeysValues] | None = None,
         exists: Tensor | None = None,
-    ) -> tuple[Tensor, list[KeysValues]]:
-        """Return (B, N, width) and the keys and values to give as `past` with the tokens that follow.
+    ) -> Tensor:
+        """Return (B, N, width).
 
-        `mask` (B, 1, 1, M) is True at valid places of the memory. `causal` lets a token see itself and those before;
-        with a `past`, give one token at a time. `exists` (B, 1, 1, N) is False at tokens that no token may see.
+        `mask` (B, 1, 1, M) is True at valid places of the memory. `causal` lets a token see itself and those before.
+        `exists` (B, 1, 1, N) is False at tokens that no token may see.
         """
+        for layer, memory in zip(self.layers, memories, strict=True):
+            x = layer(x, memory, mask, causal, exists)
+        return self.norm(x)
+
+    def step(
+        self,
+        x: Tensor,
+        memories: list[KeysValues],
+        mask: Tensor | None = None,
+        past: list[KeysValues] | None = None,
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """Return what causal `forward` returns of one token x (B, width) after others, and the `past` for the next."""
         kept = []
         for i, layer in enumerate(self.layers):
-            x, own = layer(x, memories[i], mask, causal, past[i] if past else None, exists)
+            x, own = layer.step(x, memories[i], mask, past[i] if past else None)
             kept.append(own)
         return self.norm(x), kept
 

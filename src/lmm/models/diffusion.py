@@ -85,7 +85,7 @@ class Diffusion(Network):
         # the step as seconds of a clock that runs for 20 s: the sinusoids' periods span it
         level = self.noise_level(time_encoding(step * (20 / len(self.alpha_bars)), self.config.width).to(noisy))
         x = self.embed(noisy) + self.times + (level + self.vigour(vigour))[:, None]
-        out: Tensor = self.head(self.denoiser(x, memories, mask, exists=exists)[0])
+        out: Tensor = self.head(self.denoiser(x, memories, mask, exists=exists))
         if not self.gaussian:
             return out
         left = self.alpha_bars.to(step.device)[step].to(noisy.dtype)[:, None, None]

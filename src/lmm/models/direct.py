@@ -48,7 +48,7 @@ class Direct(Network):
         """Return the whole block (B, block_frames, 75)."""
         memories = self.decoder.memories(self.encoder(context))
         queries = (self.queries + self.times).expand(len(context.frames), -1, -1)
-        change = self.head(self.decoder(queries, memories, context.mask)[0]) * context.known[:, None]
+        change = self.head(self.decoder(queries, memories, context.mask)) * context.known[:, None]
         return context.anchor[:, None] + expected(self.regression, context, self.config.spec.fps) + change
 
     def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:

@@ -140,8 +140,8 @@ class Decoder(nn.Module):
     """`layers` decoder layers and a last norm.
 
     `memories` makes every layer's keys and values of a memory (B, M, width) once. `forward` takes all tokens at once,
-    `step` one after another, keeping what it made of those before. For one token, what surrounds the arithmetic (dropout
-    that is off, reshaping, calls of modules rather than of their `forward`) costs as much as the arithmetic.
+    `step` one after another, keeping what it made of those before. For one token, what surrounds the arithmetic costs
+    as much (dropout that is off, reshaping, calls of modules rather than of their `forward`).
     """
 
     def __init__(self, layers: int, width: int, heads: int, hidden: int, dropout: float) -> None:

@@ -131,6 +131,14 @@ def test_labels_and_seeds_of_a_learned_model(store: Path, tmp_path: Path) -> Non
     assert (row["seeds"], row["samples"], row["stochastic"]) == (2, 1, False)
     assert row["mse"]["overall"] == pytest.approx(np.mean([s["mse"]["overall"] for s in row["per_seed"]]))
     assert {c["against"] for c in told["comparisons"]} == {"flat", "zero-velocity"}
+    told, _ = forecast(Corpus.of(store, "test", "xyz", 1), models[1:] + models[:1], 3, lambda *_: None)
+    assert [(c["model"], c["against"]) for c in told["comparisons"]] == [
+        ("flat", "zero-velocity"),
+        ("zero-velocity", "flat"),
+    ]
+    first = contestants(f"constant-velocity,direct={tmp_path}/direct0", "xyz")
+    told, _ = forecast(Corpus.of(store, "test", "xyz", 1), first, 3, lambda *_: None)
+    assert [(c["model"], c["against"]) for c in told["comparisons"]] == [("direct", "constant-velocity")]
 
 
 def test_sampled_rollouts_are_asked_for_by_name(store: Path, tmp_path: Path) -> None:

@@ -125,14 +125,18 @@ def each_subject(tally: Tally, truth: Tally, corpus: Corpus, of: Fields) -> dict
 
 
 def comparisons(runs: Sequence[Run], truth: Tally, corpus: Corpus, of: Fields = fields) -> list[dict[str, Any]]:
-    """Return, for each model and budget against each reference and budget: paired differences and ratios."""
+    """Return, for each model and budget against each reference and budget: paired differences and ratios.
+
+    References are the first model given and those of REFERENCES.
+    """
     weights = resamples(corpus.subjects)
     trees = {
         (run.contestant.label, budget): {k: v for k, v in of(mean_tally(t), truth, weights).items() if k in COMPARED}
         for run in runs
         for budget, t in run.tallies.items()
     }
-    labels = [r.contestant.label for r in runs if REFERENCES[0] in (r.contestant.label, r.contestant.kind)][:1]
+    labels = [runs[0].contestant.label]
+    labels += [r.contestant.label for r in runs if REFERENCES[0] in (r.contestant.label, r.contestant.kind)][:1]
     labels += [r.contestant.label for r in runs if r.contestant.label == REFERENCES[1]]
     out = []
     for (label, budget), ours in trees.items():

@@ -34,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Speaker:
     """Says `speech(context (B, T, 75), horizon, samples, rng)`, in the units of its spec."""
 
-    context_frames, block_frames = 120, 30
+    context_frames, block_frames, fewest_draws = 120, 30, 1
 
     def __init__(self, spec: FeatureSpec, speech: Callable[..., Any], kind: str = "flat") -> None:
         self.features, self._speech = spec, speech

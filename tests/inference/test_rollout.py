@@ -23,6 +23,31 @@ class Stretching(Baseline):
         return out
 
 
+class Drawing(Baseline):
+    """Holds the last pose; two samples or more are drawn, and move up by as much as their generator says."""
+
+    context_frames, fewest_draws = 15, 2
+
+    def forecast(
+        self, context: Any, valid: Any, observed: Any, frames: int, samples: int = 1, generator: Any = None
+    ) -> Any:
+        out = super().forecast(context, valid, observed, frames, samples, generator)
+        if samples >= self.fewest_draws:
+            out[..., 3 * NECK + 1] += generator.uniform(0.1, 0.2, out.shape[:3])
+        return out
+
+
+def test_every_block_of_a_sample_is_a_draw() -> None:
+    walk = gait(seconds=2.0, fps=15.0)
+    for samples, moves in ((1, False), (3, True)):
+        (futures,) = roll_out([walk], Drawing("zero-velocity", "xyz"), 90, samples, np.random.default_rng(0))
+        assert len(futures) == samples
+        for future in futures:
+            neck = future.positions[:, NECK] - future.positions[:, 8]
+            still = np.abs(np.diff(neck, axis=0)).max(axis=1) < 1e-6
+            assert [bool(still[b : b + 29].all()) for b in (0, 30, 60)] == [not moves] * 3
+
+
 def test_the_body_length_of_the_context_holds() -> None:
     """Forecasts of several blocks are as long as the first, although later contexts are forecasts throughout."""
     walk = gait(seconds=2.0, fps=15.0)

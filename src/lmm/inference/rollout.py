@@ -31,7 +31,9 @@ def roll_out(
     for start in range(0, frames, network.block_frames):
         length = min(network.block_frames, frames - start)
         features = [encode(m, network.features, of=t) for m, t in zip(latest, transforms, strict=True)]
-        draws = _forecast(network, features, length, 1 if start else samples, generator)
+        count = samples if not start else network.fewest_draws if samples > 1 else 1
+        draws = _forecast(network, features, length, count, generator)
+        draws = draws[:, : 1 if start else samples]
         blocks = [_decoded(v, f, network) for f, drawn in zip(features, draws, strict=True) for v in drawn]
         if not start:
             latest = [context for context in latest for _ in range(samples)]

@@ -131,6 +131,8 @@ def shifted(batch: Example) -> Tensor:
 class Autoregressive(Network):
     """An encoder (context → memory) and a `FrameDecoder`. Options as of `Flat`."""
 
+    fewest_draws = 2
+
     def __init__(self, config: NetworkConfig, encoder: nn.Module) -> None:
         super().__init__(config)
         self.encoder = encoder

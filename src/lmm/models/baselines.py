@@ -23,6 +23,7 @@ class Baseline:
 
     context_frames = 120
     block_frames = 30
+    fewest_draws = 1
 
     def __init__(self, name: str, layout: Layout) -> None:
         self.info = ModelInfo(name, "baseline", "none", 0, "any", "Apache-2.0", "nothing")

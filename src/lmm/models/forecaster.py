@@ -28,12 +28,14 @@ class Forecaster(Protocol):
     features        what its 75 numbers mean, and how they are standardised
     context_frames  the most frames of context that it reads; shorter ones are legal
     block_frames    the most frames it forecasts at once; longer horizons are rolled out block by block
+    fewest_draws    how many samples are draws: 1, or 2 where a single one is the expected forecast
     """
 
     info: ModelInfo
     features: FeatureSpec
     context_frames: int
     block_frames: int
+    fewest_draws: int
 
     def forecast(
         self, context: Any, valid: Any, observed: Any, horizon_frames: int, samples: int = 1, generator: Any = None

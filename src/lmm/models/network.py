@@ -71,6 +71,7 @@ class Network(nn.Module, ModelHubMixin, ABC):
 
     sizes: ClassVar[dict[str, dict[str, Any]]]
     architecture: ClassVar[str]
+    fewest_draws = 1
     joints: Tensor
     places: Tensor
 

@@ -30,23 +30,24 @@ from lmm.pipeline.features import FeatureSpec
 CONTEXT, HORIZON = 120, 30
 
 
-def least(run: Callable[[], Any], rounds: int, cuda: bool) -> float:
-    """Return the least seconds of `rounds` runs, after one to warm up."""
-    found = []
+def least(rounds: int, cuda: bool, *works: Callable[[], Any]) -> list[float]:
+    """Return the least seconds of `rounds` runs of each work, which take turns, after one to warm up."""
+    found: list[list[float]] = [[] for _ in works]
     for _ in range(rounds + 1):
-        start = time.perf_counter()
-        run()
-        if cuda:
-            torch.cuda.synchronize()
-        found.append(time.perf_counter() - start)
-    return min(found[1:])
+        for work, seconds in zip(works, found, strict=True):
+            start = time.perf_counter()
+            work()
+            if cuda:
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - start)
+    return [min(seconds[1:]) for seconds in found]
 
 
 def machine_rate(rounds: int, device: str) -> float:
     """Return the floating-point operations a second of a product of two square matrices, fp32."""
     n = 1024 if device == "cpu" else 8192
     a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
-    return 2 * n**3 / least(lambda: a @ b, rounds + 10, device == "cuda")
+    return 2 * n**3 / least(rounds + 10, device == "cuda", lambda: a @ b)[0]
 
 
 def arguments(batch: int, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -78,7 +79,7 @@ def forecasts(network: Network, rate: float, rounds: int, device: str) -> list[d
 
         with FlopCounterMode(display=False) as counter:
             run()
-        seconds = least(run, rounds, device == "cuda")
+        (seconds,) = least(rounds, device == "cuda", run)
         operations = counter.get_total_flops()
         rows.append(
             {
@@ -106,7 +107,7 @@ def cached(network: Any, rounds: int, device: str) -> list[dict[str, Any]]:
                 return afresh(network, context, memory)
 
             torch.testing.assert_close(keep()[:, 0], again(), rtol=1e-3, atol=1e-3)
-            kept, fresh = least(keep, rounds, device == "cuda"), least(again, rounds, device == "cuda")
+            kept, fresh = least(rounds, device == "cuda", keep, again)
         rows.append({"batch": batch, "cached_seconds": kept, "recomputed_seconds": fresh, "ratio": fresh / kept})
     return rows
 

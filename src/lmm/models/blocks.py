@@ -54,15 +54,15 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(self._split(self.query(x)), *memory, attn_mask=mask, is_causal=causal)
         return self.out(y.transpose(1, 2).flatten(2))
 
-    def step(self, x: Tensor, memory: KeysValues, mask: Tensor | None = None) -> Tensor:
+    def step(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return `forward` of one token x (B, width)."""
         query = self.query.forward(x).view(len(x), self.heads, 1, -1)
-        return self.out.forward(F.scaled_dot_product_attention(query, *memory, attn_mask=mask).reshape(x.shape))
+        return self.out.forward(F.scaled_dot_product_attention(query, key, value, attn_mask=mask).reshape(x.shape))
 
-    def step_keys_values(self, x: Tensor, past: KeysValues | None) -> KeysValues:
-        """Return `keys_values` of all tokens of the `past` and one more, x (B, width)."""
-        key, value = self.key_value.forward(x).view(len(x), 2, self.heads, 1, -1).unbind(1)
-        return (key, value) if past is None else (torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2))
+    def step_keys_values(self, x: Tensor, past: Tensor | None) -> Tensor:
+        """Return `keys_values` (B, 2, heads, N, width / heads) of the `past` and one token more, x (B, width)."""
+        new = self.key_value.forward(x).view(len(x), 2, self.heads, 1, -1)
+        return new if past is None else torch.cat([past, new], dim=3)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -122,14 +122,12 @@ class DecoderLayer(nn.Module):
         x = x + self.dropout(self.cross_attention(self.norm_cross(x), memory, mask))
         return x + self.dropout(self.feed(self.norm_feed(x)))
 
-    def step(
-        self, x: Tensor, memory: KeysValues, mask: Tensor | None, past: KeysValues | None
-    ) -> tuple[Tensor, KeysValues]:
+    def step(self, x: Tensor, memory: KeysValues, mask: Tensor | None, past: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return `forward` of one token x (B, width) after those of the `past`, and the past with it; no dropout."""
         y = self.norm_self.forward(x)
         own = self.self_attention.step_keys_values(y, past)
-        x = x + self.self_attention.step(y, own)
-        x = x + self.cross_attention.step(self.norm_cross.forward(x), memory, mask)
+        x = x + self.self_attention.step(y, *own.unbind(1))
+        x = x + self.cross_attention.step(self.norm_cross.forward(x), *memory, mask)
         y = self.norm_feed.forward(x)
         for module in self.feed:
             y = module.forward(y)
@@ -174,8 +172,8 @@ class Decoder(nn.Module):
         x: Tensor,
         memories: list[KeysValues],
         mask: Tensor | None = None,
-        past: list[KeysValues] | None = None,
-    ) -> tuple[Tensor, list[KeysValues]]:
+        past: list[Tensor] | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
         """Return what causal `forward` returns of one token x (B, width) after others, and the `past` for the next."""
         kept = []
         for i, layer in enumerate(self.layers):

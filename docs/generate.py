@@ -67,6 +67,7 @@ def formats() -> str:
         out.append(f"| `{name}` | {s.title}{'. ' + s.note if s.note else ''} | {variants} | {tried} |\n")
     out.append("\n## Written\n\n`lmm convert IN OUT` and `motion.save(OUT)` write by extension: ")
     out.append(", ".join(f"`{w}`" for w in writers) + ". `.lmm.npz` keeps everything.\n")
+    out.append((DOCS / "formats.tail.md").read_text("utf-8"))
     return "".join(out)
 
 

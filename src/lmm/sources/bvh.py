@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lmm.core.errors import InputError
 from lmm.core.geometry import euler_rotation, forward_kinematics
 from lmm.core.motion import MAX_FRAMES, Motion, make_motion
+from lmm.skeletons import BODY_25
 from lmm.sources import cmu
 from lmm.sources.files import Input, is_text
 from lmm.sources.labels import HIERARCHIES, labelled_skeleton, turn_y_up
@@ -61,12 +62,17 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         for name, offset in known.repairs.items():
             nodes[names.index(name)].offset = offset
     positions = joint_positions(nodes, values)
-    keep = [j for j, n in enumerate(nodes) if not (n.end_site and np.abs(n.offset).max() < MIN_END_SITE)]
-    parents = tuple(keep.index(nodes[j].parent) if nodes[j].parent >= 0 else -1 for j in keep)
+    ours = _is_ours(names)
+    keep = [
+        j
+        for j, n in enumerate(nodes)
+        if not (n.end_site and np.abs(n.offset).max() < MIN_END_SITE) and not (ours and n.name not in BODY_25.index)
+    ]
+    parents = tuple(_above(j, nodes, keep) for j in keep)
     positions = positions[:, keep]
     skeleton, table = labelled_skeleton("bvh", [names[j] for j in keep], parents, HIERARCHIES, path)
-    positions, how = turn_y_up(positions, skeleton.joints, table, options.up, "y" if known else None, path)
-    unit = options.units or (known and known.unit_m)
+    positions, how = turn_y_up(positions, skeleton.joints, table, options.up, "y" if known or ours else None, path)
+    unit = options.units or (known and known.unit_m) or (UNITS_M["cm"] if ours else None)
     if not unit:
         raise InputError(path, "does not say its unit", _unit_remedy(positions, skeleton.joints, table))
     posed = cmu.t_pose_frames(values[:, 3:6]) if known else 0
@@ -78,6 +84,20 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     if known:
         meta |= {"licence": cmu.LICENCE, **cmu.subject_of(path.name)}
     return [make_motion(positions * unit, fps, skeleton, "world", start_s=posed / fps, meta=meta)]
+
+
+def _is_ours(names: list[str]) -> bool:
+    """Return whether the joints are those of BODY_25 as `lmm.exports.bvh` names them, in centimetres and y up."""
+    plain = [n.removesuffix("_End") for n in names]
+    return names[0] in BODY_25.index and all(part in BODY_25.index for n in plain for part in n.split("_to_"))
+
+
+def _above(joint: int, nodes: list[Node], keep: list[int]) -> int:
+    """Return where in `keep` the nearest kept node above a joint is, -1 if there is none."""
+    joint = nodes[joint].parent
+    while joint >= 0 and joint not in keep:
+        joint = nodes[joint].parent
+    return keep.index(joint) if joint >= 0 else -1
 
 
 def parse(text: str, path: Path) -> tuple[list[Node], float, NDArray[Any]]:

@@ -17,7 +17,7 @@ from lmm.core.errors import InputError
 from lmm.core.motion import Motion, make_motion
 from lmm.core.skeleton import Skeleton
 from lmm.datasets.synthetic import gait
-from lmm.exports.bvh import zxy_angles
+from lmm.exports.bvh import plain_names, zxy_angles
 from lmm.skeletons import BODY_25
 
 CENTIMETRE = 0.01
@@ -156,3 +156,49 @@ def test_recordings_stay_within_a_centimetre(shared_data: Path, tmp_path: Path) 
         motion = lmm.read(shared_data / "cmu_bvh_samples" / name)
         (path,) = motion.save(tmp_path / name)
         assert apart(motion, lmm.read(path, units="cm", up="y")) < 0.1 * CENTIMETRE
+
+
+def test_a_motion_from_a_file_rests_in_a_t_pose_too(tmp_path: Path) -> None:
+    walk = gait(1.0)
+    (kept,) = walk.save(tmp_path / "walk.lmm.npz")
+    texts = [lmm.read(kept).save(tmp_path / "a.bvh")[0].read_text(), walk.save(tmp_path / "b.bvh")[0].read_text()]
+    assert texts[0] == texts[1]
+
+
+def test_names_are_plain_and_differ() -> None:
+    assert plain_names(["a b", "a_b", "", "\x00", "\ud800"]) == ["a_b", "a_b_", "_", "__", "___"]
+
+
+def test_a_helper_has_a_name_of_its_own(tmp_path: Path) -> None:
+    places = np.random.default_rng(0).normal(size=(20, 4, 3))
+    motion = make_motion(places, 30, Skeleton("odd", ("A", "B", "C", "A_to_B"), (-1, 0, 0, 0)), "world")
+    text = motion.save(tmp_path / "odd.bvh")[0].read_text()
+    names = [line.split()[1] for line in text.splitlines() if line.split()[0] in ("ROOT", "JOINT")]
+    assert len(set(names)) == len(names) >= 7
+
+
+def test_what_files_cannot_hold_is_refused(tmp_path: Path) -> None:
+    walk = gait(1.0)
+    chain = Skeleton("chain", tuple(f"j{i}" for i in range(1100)), tuple(range(-1, 1099)))
+    long = make_motion(np.random.default_rng(0).normal(size=(2, 1100, 3)), 30, chain, "world")
+    far = np.arange(walk.num_frames) / 30 + 1e7 * (np.arange(walk.num_frames) >= 10)
+    for motion, name, why in (
+        (walk.replace(positions=walk.positions[..., :2]), "a.glb", "3D"),
+        (walk.replace(fps=0.01), "a.bvh", "frames a second"),
+        (long, "a.bvh", "deep"),
+        (walk.replace(positions=0 * walk.positions), "a.glb", "no bone"),
+        (walk.replace(times=far), "a.glb", "clock"),
+    ):
+        with pytest.raises(InputError, match=why):
+            motion.save(tmp_path / name)
+
+
+def test_a_person_in_metres_is_not_taken_for_centimetres(tmp_path: Path) -> None:
+    (path,) = gait(1.0).save(tmp_path / "walk.bvh")
+    lines = path.read_text().splitlines()
+    for i, line in enumerate(lines):
+        if "OFFSET" in line:
+            lines[i] = "OFFSET " + " ".join(str(float(v) / 100) for v in line.split()[1:])
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match="unit"):
+        lmm.read(path)

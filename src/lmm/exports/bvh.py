@@ -7,6 +7,7 @@ S. Maddock, "Motion Capture File Formats Explained", University of Sheffield, 20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from lmm.pipeline.rig import Rig, rig
 
 CM = 100.0
 ANGLES = "Zrotation Xrotation Yrotation"
+MIN_FPS, MAX_FPS = 0.1, 10_000.0  # so far do frame times go that are read
+MOST_JOINTS, MOST_DEEP = 1_000, 190  # likewise
 POLE = 1 - 1e-9  # of a sine: beyond it, two of the three angles turn about one axis
 
 
@@ -28,15 +31,22 @@ def encode(motion: Motion, path: Path) -> bytes:
     needs(motion, path, "world")
     if motion.times is not None:
         raise InputError(path, "BVH has no time stamps, and this motion's clock is irregular", "Resample it with --fps")
+    if not MIN_FPS <= motion.fps <= MAX_FPS:
+        raise InputError(path, f"BVH holds {MIN_FPS:g} to {MAX_FPS:g} frames a second, this motion has {motion.fps:g}")
     try:
         made = rig(motion)
     except MotionError as e:
         raise InputError(path, f"cannot be written: {e}") from None
+    if len(made.joints) > MOST_JOINTS or max(map(made.depth, range(len(made.joints)))) > MOST_DEEP:
+        raise InputError(
+            path, f"BVH is read with up to {MOST_JOINTS} joints, {MOST_DEEP} deep; this rig has {len(made.joints)}"
+        )
     values = [CM * made.root]
     for j in _depth_first(made, 0):
         values.append(np.rad2deg(zxy_angles(made.rotations[:, j])))
     rows = "\n".join(" ".join(f"{v:.5f}" for v in row) for row in np.concatenate(values, axis=1).tolist())
-    head = f"HIERARCHY\n{_joint(made, 0, '')}MOTION\nFrames: {motion.num_frames}\nFrame Time: {1 / motion.fps:.10f}\n"
+    hierarchy = _joint(made, plain_names(made.joints), 0, "")
+    head = f"HIERARCHY\n{hierarchy}MOTION\nFrames: {motion.num_frames}\nFrame Time: {1 / motion.fps:.10f}\n"
     return f"{head}{rows}\n".encode()
 
 
@@ -58,14 +68,25 @@ def _depth_first(made: Rig, joint: int) -> list[int]:
     return out
 
 
-def _joint(made: Rig, joint: int, indent: str) -> str:
+def plain_names(names: Sequence[str]) -> list[str]:
+    """Return names for joints without blanks and control characters, none of them empty, and no two alike."""
+    out: list[str] = []
+    for name in names:
+        kept = "".join(c if c.isprintable() and not c.isspace() else "_" for c in name) or "_"
+        while kept in out:
+            kept += "_"
+        out.append(kept)
+    return out
+
+
+def _joint(made: Rig, names: list[str], joint: int, indent: str) -> str:
     children = [c for c, p in enumerate(made.parents) if p == joint]
-    head = f"{indent}{'JOINT' if indent else 'ROOT'} {'_'.join(made.joints[joint].split())}\n{indent}{{\n"
+    head = f"{indent}{'JOINT' if indent else 'ROOT'} {names[joint]}\n{indent}{{\n"
     inner = indent + "  "
     offset = " ".join(f"{v:.6f}" for v in CM * made.offsets[joint])
     channels = ANGLES if indent else f"Xposition Yposition Zposition {ANGLES}"
     body = f"{inner}OFFSET {offset}\n{inner}CHANNELS {len(channels.split())} {channels}\n"
-    body += "".join(_joint(made, c, inner) for c in children)
+    body += "".join(_joint(made, names, c, inner) for c in children)
     if not children:
         body += f"{inner}End Site\n{inner}{{\n{inner}  OFFSET 0.000000 0.000000 0.000000\n{inner}}}\n"
     return f"{head}{body}{indent}}}\n"

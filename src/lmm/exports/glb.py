@@ -38,6 +38,11 @@ def encode(motion: Motion, path: Path) -> bytes:
         made = rig(motion)
     except MotionError as e:
         raise InputError(path, f"cannot be written: {e}") from None
+    clock = (motion.clock - motion.clock[0]).astype(np.float32)
+    if (np.diff(clock) <= 0).any():
+        raise InputError(
+            path, "glTF's clock cannot tell this motion's frames apart", "Cut long gaps out, or resample it with --fps"
+        )
     out = _Buffer()
     count = len(made.joints)
     rest = np.zeros((count, 3))
@@ -52,15 +57,17 @@ def encode(motion: Motion, path: Path) -> bytes:
     bind = np.tile(np.eye(4), (count, 1, 1))
     bind[:, 3, :3] = -rest  # column-major
     primitives, materials = _figure(made, rest, out)
+    if not primitives:
+        raise InputError(path, f"cannot be written: no bone is longer than {LEAST_BONE_M:g} m", "Check its --units")
     nodes.append({"name": "figure", "mesh": 0, "skin": 0})
-    clock = out.add(motion.clock - motion.clock[0], "SCALAR", bounds=True)
+    times = out.add(clock, "SCALAR", bounds=True)
     samplers: list[dict[str, Any]] = []
     channels: list[dict[str, Any]] = []
     tracks = [(0, "translation", made.root, "VEC3")]
     tracks += [(j, "rotation", _quaternions(made.rotations[:, j]), "VEC4") for j in range(count) if j in made.parents]
     for joint, target, values, kind in tracks:
         channels.append({"sampler": len(samplers), "target": {"node": joint, "path": target}})
-        samplers.append({"input": clock, "output": out.add(values, kind), "interpolation": "LINEAR"})
+        samplers.append({"input": times, "output": out.add(values, kind), "interpolation": "LINEAR"})
     document = {
         "asset": {"version": "2.0", "generator": "lmm"},
         "scene": 0,
@@ -80,7 +87,7 @@ def encode(motion: Motion, path: Path) -> bytes:
         "bufferViews": out.views,
         "buffers": [{"byteLength": len(out.data)}],
     }
-    text = json.dumps(document, separators=(",", ":")).encode()
+    text = json.dumps(document, separators=(",", ":")).encode()  # ASCII
     text += b" " * (-len(text) % 4)
     chunks = struct.pack("<II", len(text), 0x4E4F534A) + text + struct.pack("<II", len(out.data), 0x004E4942) + out.data
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from lmm.core.errors import MotionError
 from lmm.core.geometry import forward_kinematics
 from lmm.core.motion import Motion
-from lmm.skeletons import BODY_25
 
 Array = NDArray[Any]
 RIGID_M = 0.005  # children of one joint that keep their places to each other as well as this are turned as one
@@ -64,6 +63,13 @@ class Rig:
     rotations: Array
     root: Array
 
+    def depth(self, joint: int) -> int:
+        """Return how many joints are above one."""
+        count = 0
+        while (joint := self.parents[joint]) >= 0:
+            count += 1
+        return count
+
     def positions(self) -> Array:
         """Return (T, J, 3) metres."""
         return forward_kinematics(self.parents, self.rotations, self.offsets, self.root)
@@ -76,8 +82,8 @@ def rig(motion: Motion) -> Rig:
     length varies in the motion shift what hangs on them by no more than that. Raises MotionError if the motion is not
     in metres, or its joints hang on no common root.
     """
-    if motion.space != "world":
-        raise MotionError("joint rotations can be made of motions in metres only.")
+    if motion.space != "world" or motion.num_dims != 3:
+        raise MotionError("joint rotations can be made of 3D motions in metres only.")
     order, parents = _tree(motion)
     places, lengths = _bridged(motion, order, parents)
     rest = _rest(motion, order, parents, places, lengths)
@@ -99,7 +105,7 @@ def rig(motion: Motion) -> Rig:
             parent, frame = own, turned
             if loose[k]:
                 frame = _rotation(rest[[c]], goals[:, [k]], turned)
-                names.append(f"{joints[j]}{TO}{joints[c]}")
+                names.append(_unlike(f"{joints[j]}{TO}{joints[c]}", joints))
                 tree.append(own)
                 offsets.append(np.zeros(3))
                 world.append(frame)
@@ -129,9 +135,10 @@ def _tree(motion: Motion) -> tuple[list[int], list[int]]:
         above[j] = p
     roots = [j for j, p in above.items() if p < 0]
     if len(roots) != 1 or len(above) < 2:
+        names = ", ".join(skeleton.joints[j] for j in roots[:3]) + (" ..." if len(roots) > 3 else "")
         raise MotionError(
-            f"{len(roots)} of the joints seen hang on no other: joint rotations need one tree of bones. Convert to "
-            "body_25 first."
+            f"joint rotations need one tree of bones, and of {len(above)} joints seen {len(roots)} hang on no other"
+            f"{f' ({names})' if names else ''}. Markers need --to body_25, and people their hips."
         )
     order = list(roots)
     for j in order:
@@ -181,7 +188,7 @@ def _rest(motion: Motion, order: list[int], parents: list[int], places: Array, l
     bones[1:] = typical[1:] - typical[parents[1:]]
     size = np.linalg.norm(bones, axis=-1, keepdims=True)
     bones = np.where(size > LEAST_LENGTH, bones / np.maximum(size, LEAST_LENGTH), [0.0, 1.0, 0.0]) * lengths[:, None]
-    if motion.skeleton is BODY_25:
+    if all(motion.skeleton.joints[j] in T_POSE for j in order[1:]):
         for group in (g for g in siblings if g):
             wanted = np.array([T_POSE[motion.skeleton.joints[order[c]]] for c in group], float)
             wanted /= np.linalg.norm(wanted, axis=-1, keepdims=True)
@@ -204,11 +211,17 @@ def _turned(bones: Array, goals: Array, before: Array) -> tuple[Array, list[bool
         turn = _rotation(bones, goals, before, weights)
         aims = goals / np.maximum(np.linalg.norm(goals, axis=-1, keepdims=True), LEAST_LENGTH) * lengths[:, None]
         apart = np.linalg.norm(np.einsum("tab,kb->tka", turn, bones) - aims, axis=-1)
-        error = np.quantile(apart, 0.95, axis=0)
+        error = apart.max(axis=0)
         fixed = weights == 1
         if (error[fixed] <= RIGID_M).all() or fixed.sum() <= 2:
             return turn, [bool(e > RIGID_M) for e in error]
         weights[int(np.argmax(np.where(fixed, error / np.maximum(lengths, LEAST_LENGTH), -1)))] = LOOSE
+
+
+def _unlike(name: str, others: list[str]) -> str:
+    while name in others:
+        name += "_"
+    return name
 
 
 def _rotation(bones: Array, goals: Array, before: Array, weights: Array | None = None) -> Array:

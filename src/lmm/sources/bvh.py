@@ -27,6 +27,7 @@ from lmm.sources.reading import UNITS_M, Options, source
 
 MAX_NODES = 2_000
 _CHANNEL = re.compile(r"([XYZ])(position|rotation)", re.I)
+LEAST_REACH, MOST_REACH = 50.0, 2000.0  # of all bones of a person together, in centimetres
 MIN_END_SITE = 1e-6  # an end site shorter than this carries no place of its own, in file units
 
 
@@ -62,7 +63,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
         for name, offset in known.repairs.items():
             nodes[names.index(name)].offset = offset
     positions = joint_positions(nodes, values)
-    ours = _is_ours(names)
+    ours = _is_ours(nodes)
     keep = [
         j
         for j, n in enumerate(nodes)
@@ -86,10 +87,15 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
     return [make_motion(positions * unit, fps, skeleton, "world", start_s=posed / fps, meta=meta)]
 
 
-def _is_ours(names: list[str]) -> bool:
-    """Return whether the joints are those of BODY_25 as `lmm.exports.bvh` names them, in centimetres and y up."""
-    plain = [n.removesuffix("_End") for n in names]
-    return names[0] in BODY_25.index and all(part in BODY_25.index for n in plain for part in n.split("_to_"))
+def _is_ours(nodes: list[Node]) -> bool:
+    """Return whether joints are named as `lmm.exports.bvh` names BODY_25, and bones are a person's in centimetres."""
+    plain = [n.name.removesuffix("_End") for n in nodes]
+    reach = float(sum(np.abs(n.offset).max(initial=0) for n in nodes))
+    return (
+        nodes[0].name in BODY_25.index
+        and all(part in BODY_25.index for n in plain for part in n.split("_to_"))
+        and LEAST_REACH <= reach <= MOST_REACH
+    )
 
 
 def _above(joint: int, nodes: list[Node], keep: list[int]) -> int:

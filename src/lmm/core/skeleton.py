@@ -9,6 +9,7 @@ from functools import cached_property
 from lmm.core.errors import MotionError
 
 MAX_JOINTS = 2_000
+TO = "_to_"  # in ``A_to_B``, a joint that animation files have at A to turn the bone to B alone
 
 
 @dataclass(frozen=True)

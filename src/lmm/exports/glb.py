@@ -87,7 +87,7 @@ def encode(motion: Motion, path: Path) -> bytes:
         "bufferViews": out.views,
         "buffers": [{"byteLength": len(out.data)}],
     }
-    text = json.dumps(document, separators=(",", ":")).encode()  # ASCII
+    text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     chunks = struct.pack("<II", len(text), 0x4E4F534A) + text + struct.pack("<II", len(out.data), 0x004E4942) + out.data
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks

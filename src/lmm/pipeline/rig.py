@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lmm.core.errors import MotionError
 from lmm.core.geometry import forward_kinematics
 from lmm.core.motion import Motion
+from lmm.core.skeleton import TO
 
 Array = NDArray[Any]
 RIGID_M = 0.005  # children of one joint that keep their places to each other as well as this are turned as one
@@ -41,9 +42,6 @@ T_POSE = {
     "RHeel": (0, -0.6, -0.8),
     "LHeel": (0, -0.6, -0.8),
 }
-
-
-TO = "_to_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +103,7 @@ def rig(motion: Motion) -> Rig:
             parent, frame = own, turned
             if loose[k]:
                 frame = _rotation(rest[[c]], goals[:, [k]], turned)
-                names.append(_unlike(f"{joints[j]}{TO}{joints[c]}", joints))
+                names.append(_unlike(f"{joints[j]}{TO}{joints[c]}", joints + names))
                 tree.append(own)
                 offsets.append(np.zeros(3))
                 world.append(frame)

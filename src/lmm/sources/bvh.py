@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lmm.core.errors import InputError
 from lmm.core.geometry import euler_rotation, forward_kinematics
 from lmm.core.motion import MAX_FRAMES, Motion, make_motion
+from lmm.core.skeleton import TO
 from lmm.skeletons import BODY_25
 from lmm.sources import cmu
 from lmm.sources.files import Input, is_text
@@ -93,7 +94,7 @@ def _is_ours(nodes: list[Node]) -> bool:
     reach = float(sum(np.abs(n.offset).max(initial=0) for n in nodes))
     return (
         nodes[0].name in BODY_25.index
-        and all(part in BODY_25.index for n in plain for part in n.split("_to_"))
+        and all(part in BODY_25.index for n in plain for part in n.split(TO))
         and LEAST_REACH <= reach <= MOST_REACH
     )
 

@@ -22,6 +22,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/lmm doctor --fix > /dev/null || echo "poses cannot be estimated from video here, all else works"
 	@touch $@
 	@echo "$(VENV) is ready: $(BIN)/lmm --help"
 

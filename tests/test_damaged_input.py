@@ -19,12 +19,10 @@ import numpy as np
 import pytest
 
 import lmm
+from damage import DATA, Sample, attempt, damage, samples
 from lmm.core.errors import InputError, LmmError
 from lmm.datasets.synthetic import gait
 from lmm.sources.finding import find_inputs
-
-sys.path.insert(0, str(Path(__file__).parent))
-from damage import DATA, Sample, attempt, damage, samples
 
 ROOT = Path(__file__).resolve().parents[1]
 LMM = Path(sys.executable).with_name("lmm")

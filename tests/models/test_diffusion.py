@@ -14,7 +14,7 @@ from lmm.core.errors import MotionError
 from lmm.generative.diffusion import arc, ddim
 from lmm.models.blocks import time_encoding
 from lmm.models.diffusion import DRAWS, change, unchange
-from lmm.models.gaussian import factor
+from lmm.models.gaussian import factor, parts
 from lmm.models.network import Context, Example, Network
 from lmm.pipeline.features import MIDHIP, NECK
 
@@ -92,7 +92,7 @@ def test_reading_the_context_once_equals_reading_it_anew(
     else:
         clean = ddim(anew, start, network.alpha_bars, 3, 1.0, generator)
     changes = (
-        network.prior.expected(wide) + clean * known * network.prior.scale(wide) * factor(vigour, wide.root)[:, None]
+        network.prior.expected(wide) + clean * known * network.prior.scale(wide) * factor(vigour, parts(wide))[:, None]
     )
     wanted = unchange(changes.unflatten(0, (3, 2))[:, :, :5], context)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-10)
@@ -152,8 +152,8 @@ def test_noise_is_as_strong_as_its_step_says(network: Any, batch: Callable[..., 
     """A denoiser that is right has no loss."""
     example, strength = network.example(batch()), []
     clean = (change(example) - network.prior.expected(example.context)) / network.prior.scale(example.context)
-    told = network.prior.vigour(clean, example.counts, example.context.root)
-    clean = (clean / factor(told, example.context.root)[:, None]).repeat_interleave(DRAWS, 0)
+    told = network.prior.vigour(clean, example.counts, parts(example.context))
+    clean = (clean / factor(told, parts(example.context))[:, None]).repeat_interleave(DRAWS, 0)
 
     def perfect(
         noisy: torch.Tensor, step: torch.Tensor, vigour: Any, memories: Any, mask: Any, exists: Any

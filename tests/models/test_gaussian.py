@@ -148,14 +148,15 @@ def test_correlation_is_found(network: Any) -> None:
 
 def test_vigour_is_how_much_more_a_whole_future_moves() -> None:
     rng = torch.Generator().manual_seed(0)
-    prior = LinearGaussian(8, 15.0).double()
+    prior = LinearGaussian(8, 15.0, 2).double()
     root = torch.zeros(400, 75, dtype=torch.bool)
     root[:, 24:27] = True
     drawn = torch.randn(400, 2, generator=rng, dtype=torch.float64) * torch.tensor([0.3, 0.6]) - 0.1
-    scaled = torch.randn(400, 8, 75, generator=rng, dtype=torch.float64) * factor(drawn, root)[:, None]
+    of = torch.stack([~root, root], 1)
+    scaled = torch.randn(400, 8, 75, generator=rng, dtype=torch.float64) * factor(drawn, of)[:, None]
     counts = torch.rand(400, 8, 75, generator=rng) < 0.9
     counts[0], counts[1, :, 24:27] = False, False
-    found = prior.vigour(torch.where(counts, scaled, 1e9), counts, root)
+    found = prior.vigour(torch.where(counts, scaled, torch.inf), counts, of)
     wanted = [
         [scaled[b][counts[b] & (root[b] == part)].square().mean().sqrt().log() for part in (False, True)]
         for b in range(2, 400)
@@ -168,7 +169,7 @@ def test_vigour_is_how_much_more_a_whole_future_moves() -> None:
 
 
 def test_vigours_are_drawn_as_they_were_found() -> None:
-    prior = LinearGaussian(8, 15.0).double()
+    prior = LinearGaussian(8, 15.0, 2).double()
     prior.usual_vigour.copy_(torch.tensor([-0.1, -0.3]))
     prior.vigour_spread.copy_(torch.tensor([[0.3, 0.0], [0.2, 0.4]]))
     drawn = prior.draw_vigour(torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))

@@ -19,6 +19,7 @@ from lmm.cli.options import (
     load_model,
     read_one,
     say,
+    until,
 )
 
 PICTURES = (".png", ".gif", ".mp4", ".html")
@@ -39,6 +40,10 @@ def forecast(
         str, typer.Option("--model", help="A name from lmm models list, or a folder that lmm train wrote.")
     ] = "diffusion",
     seconds: Annotated[float, typer.Option("--seconds", help="Horizon, seconds.")] = 2.0,
+    at: Annotated[
+        float | None,
+        typer.Option("--at", help="Forecast from this second of the motion's clock. Default: from its end."),
+    ] = None,
     samples: Annotated[int, typer.Option("--samples", help="How many possible futures.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the samples.")] = 0,
     device: Device = "auto",
@@ -56,6 +61,8 @@ def forecast(
     if out.suffix.lower() not in PICTURES:
         writer_for(out)
     motion = read_one(path, format, source_fps, units, up, person)
+    if at is not None:
+        motion = until(motion, at)
     future = run(motion, load_model(model, motion, device, threads), seconds, samples, seed)
     if out.suffix.lower() in PICTURES:
         from lmm.rendering.render import render

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lmm.cli.options import Format, Json, SourceFps, Units, Up, print_json, say
+from lmm.cli.options import Format, Json, Progress, SourceFps, Units, Up, print_json, say
 
 SHOWN = 40
 
@@ -37,7 +37,7 @@ def ingest(
         raise LmmError(f"--fps {fps:g}: a store has 15 or 30 frames per second.")
     if engine not in ("local", "ray"):
         raise LmmError(f"--engine {engine}: expected local or ray.")
-    with _Progress() as bar:
+    with Progress("ingest", "inputs") as bar:
         report = lmm.ingest(sources, out, fps, workers, engine, resume, format, source_fps, units, up, bar.update)
     if json:
         print_json({**dataclasses.asdict(report), "out": str(out)})
@@ -53,24 +53,3 @@ def ingest(
             f"{len(report.refused)} refused, {len(report.ignored)} other files, {report.seconds:g} s"
         )
     return 3 if report.refused else 0
-
-
-class _Progress:
-    """A progress bar on stderr, shown only on a terminal."""
-
-    def __enter__(self) -> _Progress:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("ingest"), BarColumn(), MofNCompleteColumn(), TextColumn("inputs"), TimeRemainingColumn())
-        console = Console(stderr=True)
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-        self._bar.start()
-        self._task = self._bar.add_task("ingest", total=None)
-        return self
-
-    def update(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()

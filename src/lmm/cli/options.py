@@ -54,10 +54,61 @@ def read_one(
             )
         found: Motion = store.motion(person)
         return found
-    motion: Motion = lmm.read(path, format, person, source_fps, units, up)
+    from lmm.core.progress import reporting
+
+    with Progress("reading", "frames") as bar, reporting(bar.update):
+        motion: Motion = lmm.read(path, format, person, source_fps, units, up)
     for warning in warnings_of(motion):
         say(f"warning: {warning}")
     return motion
+
+
+class Progress:
+    """A progress bar on stderr, shown only on a terminal, from the first `update` on."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        self._label, self._unit = label, unit
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def update(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._start()
+        self._bar.update(self._task, completed=done, total=total or None)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _start(self) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        self._bar = progress.Progress(
+            progress.TextColumn(self._label),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn(self._unit),
+            progress.TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self._label, total=None)
+
+
+def until(motion: Motion, second: float) -> Motion:
+    """Return what of a motion comes up to a second of its clock. Raises LmmError if nothing does."""
+    from lmm.core.errors import LmmError
+
+    frames = int((motion.clock <= second).sum())
+    if not frames:
+        raise LmmError(f"--at {second:g}: the motion begins at {motion.clock[0]:g} s and lasts {motion.seconds:.2f} s.")
+    return motion.crop(0, frames)
 
 
 def warnings_of(motion: Motion) -> list[str]:

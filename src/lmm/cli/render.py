@@ -18,6 +18,10 @@ def render(
         Path, typer.Option("-o", "--out", help="The picture: .png, .gif, .mp4 or .html.", show_default=False)
     ],
     compare: Annotated[bool, typer.Option("--compare", help="Show the motions side by side.")] = False,
+    overlay: Annotated[
+        Path | None,
+        typer.Option("--overlay", help="Draw the motions, in pixels, on this video: .mp4, or .png of one moment."),
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Show the source's own joints or markers, not BODY_25.")] = False,
     format: Format = None,
     source_fps: SourceFps = None,
@@ -34,4 +38,4 @@ def render(
 
     read = [read_one(m, format, source_fps, units, up, person) for m in motions]
     shown = read if raw else [to_body25(m) if m.skeleton.table else m for m in read]
-    say(f"wrote {draw(shown, out, compare=compare)}")
+    say(f"wrote {draw(shown, out, compare=compare, video=overlay)}")

@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A named collection that fills itself by importing every module of `package` once."""
+    """A named collection that fills itself by importing every module of its `packages` once."""
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, *packages: str) -> None:
         self.kind = kind
-        self._package = package
+        self._packages = packages
         self._items: dict[str, T] = {}
         self._loaded = False
 
@@ -38,9 +38,9 @@ class Registry(Generic[T]):
 
     def _load(self) -> None:
         if not self._loaded:
-            package = importlib.import_module(self._package)
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self._package}.{module.name}")
+            for name in self._packages:
+                for module in pkgutil.iter_modules(importlib.import_module(name).__path__):
+                    importlib.import_module(f"{name}.{module.name}")
             self._loaded = True
 
     def __iter__(self) -> Iterator[str]:
@@ -61,7 +61,7 @@ Writer = Callable[[Any, Path], list[Path]]  # (motion, path) → the files writt
 # extension such as ".trc" (the longest that fits a path wins) → writer
 writers: Registry[Writer] = Registry("file extension", "lmm.exports")
 # format name → lmm.sources.reading.Source
-sources: Registry[Any] = Registry("format", "lmm.sources")
+sources: Registry[Any] = Registry("format", "lmm.sources", "lmm.video")
 # name of a network's architecture → its class (imports torch)
 architectures: Registry[Any] = Registry("architecture", "lmm.models")
 

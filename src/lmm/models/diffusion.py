@@ -3,7 +3,7 @@
 After the overview of the Large Movement Model, phase I: 11.4 M parameters at size ``base``, prediction of the clean
 signal, the noise level as a time embedding (256 → 512 → 256) added to the tokens. As here, and not told there: what is
 diffused is the difference from the last seen pose, and for the root the way gone since (the sum of its displacements,
-whose errors would else add up to a drift).
+whose errors would else add up to a drift); in 3D its height is that of the lowest foot (`lmm.models.clearance`).
 
 The network begins as the best `LinearGaussian` forecaster, and learns what that leaves. The change is less its expected
 value and divided by its size after what the person did lately, so that near frames, which hardly differ, are learned
@@ -26,9 +26,10 @@ from lmm.core.errors import MotionError
 from lmm.core.registry import architectures
 from lmm.generative.diffusion import TRAIN_STEPS, add_noise, arc, cosine_schedule, ddim
 from lmm.models.blocks import Decoder, KeysValues, head, repeat, time_encoding
+from lmm.models.clearance import from_foot, target_to_foot, to_foot
 from lmm.models.config import NetworkConfig
 from lmm.models.flat import SIZES, FrameEncoder
-from lmm.models.gaussian import LinearGaussian, factor
+from lmm.models.gaussian import LinearGaussian, factor, num_parts, parts
 from lmm.models.network import Context, Example, Network, mean_loss
 from lmm.pipeline.features import NUM_FEATURES
 
@@ -59,14 +60,14 @@ class Diffusion(Network):
         self.noise_level = nn.Sequential(nn.Linear(c.width, 2 * c.width), nn.SiLU(), nn.Linear(2 * c.width, c.width))
         self.denoiser = Decoder(c.decoder_layers, c.width, c.heads, c.hidden, c.dropout)
         self.head = head(c.width, NUM_FEATURES)
-        self.vigour = head(2, c.width)
-        self.prior = LinearGaussian(c.block_frames, c.spec.fps)
+        self.vigour = head(num_parts(c.spec.layout), c.width)
+        self.prior = LinearGaussian(c.block_frames, c.spec.fps, num_parts(c.spec.layout))
         self.alpha_bars = cosine_schedule()  # no buffer: a network in bfloat16 keeps its noise levels in float64
         seconds = torch.arange(1, c.block_frames + 1) / c.spec.fps
         self.register_buffer("times", time_encoding(seconds, c.width), persistent=False)
 
     def fit(self, batches: Iterable[Example]) -> None:
-        given = [(b, change(b)) for b in batches]
+        given = [(b, change(b)) for b in (target_to_foot(b, self.features) for b in batches)]
         if given and self.gaussian:
             self.prior.fit(given)
         elif given:
@@ -81,7 +82,7 @@ class Diffusion(Network):
         mask: Tensor | None,
         exists: Tensor | None = None,
     ) -> Tensor:
-        """Return the clean signal in `noisy` (B, block_frames, 75) at diffusion steps (B,), of `vigour` (B, 2)."""
+        """Return the clean signal in `noisy` (B, block_frames, 75) at diffusion steps (B,), of `vigour` (B, P)."""
         # the step as seconds of a clock that runs for 20 s: the sinusoids' periods span it
         level = self.noise_level(time_encoding(step * (20 / len(self.alpha_bars)), self.config.width).to(noisy))
         x = self.embed(noisy) + self.times + (level + self.vigour(vigour))[:, None]
@@ -92,13 +93,14 @@ class Diffusion(Network):
         return left.sqrt() * noisy + (1 - left).sqrt() * out
 
     def loss(self, batch: Example, progress: float) -> tuple[Tensor, Tensor]:
+        batch = target_to_foot(batch, self.features)
         memories, mask, known = self._read(batch.context, DRAWS)
-        root = batch.context.root
+        of = parts(batch.context)
         clean = (change(batch) - self.prior.expected(batch.context)) / self.prior.scale(batch.context)
-        vigour = self.prior.vigour(clean, batch.counts, root)
+        vigour = self.prior.vigour(clean, batch.counts, of)
         if not self.gaussian:
             vigour = torch.zeros_like(vigour)
-        clean = (clean / factor(vigour, root)[:, None]).repeat_interleave(DRAWS, 0)
+        clean = (clean / factor(vigour, of)[:, None]).repeat_interleave(DRAWS, 0)
         counts = batch.counts.repeat_interleave(DRAWS, 0)
         step = torch.randint(len(self.alpha_bars), (len(clean),), device=clean.device)
         level = self.alpha_bars.to(step.device)[step].to(clean.dtype)[:, None, None]
@@ -109,9 +111,11 @@ class Diffusion(Network):
         return mean_loss(found * known, clean, counts)
 
     def generate(self, context: Context, frames: int, samples: int, generator: torch.Generator) -> Tensor:
+        given, context = context, to_foot(context, self.features)
         memories, mask, known = self._read(context, samples)
         like = {"generator": generator, "device": known.device, "dtype": known.dtype}
-        vigour = self.prior.draw_vigour(torch.randn(len(context.known), samples, 2, **like))
+        of = parts(context)
+        vigour = self.prior.draw_vigour(torch.randn(len(of), samples, of.shape[1], **like))
         white = torch.randn(*vigour.shape[:2], self.block_frames, NUM_FEATURES, **like)
         noise = self.prior.noise(white, context).flatten(0, 1)
 
@@ -123,10 +127,10 @@ class Diffusion(Network):
             sample = arc(clean, noise, self.alpha_bars, self.steps)
         else:
             sample = ddim(clean, noise, self.alpha_bars, self.steps, self.eta, generator)
-        size = self.prior.scale(context)[:, None] * factor(vigour, context.root[:, None])[:, :, None]
+        size = self.prior.scale(context)[:, None] * factor(vigour, of[:, None])[:, :, None]
         rest = (sample * known).unflatten(0, (-1, samples)) * size
         changes = self.prior.expected(context)[:, None] + rest
-        return unchange(changes[:, :, :frames], context)
+        return from_foot(unchange(changes, context), given, self.features)[:, :, :frames]
 
     def _read(self, context: Context, count: int) -> tuple[list[KeysValues], Tensor | None, Tensor]:
         """Return the denoiser's memories of a context, its mask and what is known, each row `count` times."""

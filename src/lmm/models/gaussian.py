@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lmm.models.linear import INPUTS, expected, horizon_regression
 from lmm.models.network import Context, Example
-from lmm.pipeline.features import MIDHIP, NECK, NUM_FEATURES
+from lmm.pipeline.features import MIDHIP, NECK, NUM_FEATURES, Layout
 
 LEAST_SPREAD = 0.02  # of a feature's standard deviation
 LEAST_LEVEL = 0.01  # likewise, a frame: below it, one stands still
@@ -31,7 +31,7 @@ NECKS, HIPS = slice(3 * NECK, 3 * NECK + 3), slice(3 * MIDHIP, 3 * MIDHIP + 3)
 class LinearGaussian(nn.Module):
     """A change (B, H, 75) after a context is `expected` + `scale` · exp(vigour) · noise, if all is normal.
 
-    ``scale`` follows what the person did lately. ``vigour`` (B, 2), of the body and of the root, is how much more or
+    ``scale`` follows what the person did lately. ``vigour`` (B, P), of the `parts` of a context, is how much more or
     less than that a whole future moves, which the context does not tell: a logarithm, normally distributed. It is what
     makes real changes heavier in the tails than normal ones, and most futures quieter than their mean square.
     """
@@ -41,10 +41,10 @@ class LinearGaussian(nn.Module):
     response: Tensor  # (H, 75, 5) of its logarithm to 1 and the context's four levels
     over_time: Tensor  # (75, H, H) what makes white noise correlate as that does, feature by feature
     over_body: Tensor  # (75, 75) likewise, among features
-    usual_vigour: Tensor  # (2,)
-    vigour_spread: Tensor  # (2, 2) what makes white noise vary as vigour does
+    usual_vigour: Tensor  # (P,)
+    vigour_spread: Tensor  # (P, P) what makes white noise vary as vigour does
 
-    def __init__(self, frames: int, fps: float) -> None:
+    def __init__(self, frames: int, fps: float, parts: int) -> None:
         super().__init__()
         self.fps = fps
         self.register_buffer("regression", torch.zeros(frames, INPUTS, NUM_FEATURES))
@@ -52,8 +52,8 @@ class LinearGaussian(nn.Module):
         self.register_buffer("response", torch.zeros(frames, NUM_FEATURES, 1 + LEVELS))
         self.register_buffer("over_time", torch.eye(frames).repeat(NUM_FEATURES, 1, 1))
         self.register_buffer("over_body", torch.eye(NUM_FEATURES))
-        self.register_buffer("usual_vigour", torch.zeros(2))
-        self.register_buffer("vigour_spread", torch.zeros(2, 2))
+        self.register_buffer("usual_vigour", torch.zeros(parts))
+        self.register_buffer("vigour_spread", torch.zeros(parts, parts))
 
     def fit(self, given: Sequence[tuple[Example, Tensor]]) -> None:
         """Measure all on batches and their changes.
@@ -70,11 +70,12 @@ class LinearGaussian(nn.Module):
         self.over_body.copy_(root_of_correlation((rest / self.spread).flatten(0, 1)))
         scaled = rest / torch.cat([self.scale(b.context) for b, _ in given])
         told = counts.any(-1).all(-1)
-        found = self.vigour(scaled, counts, torch.cat([b.context.root for b, _ in given]))[told]
+        of = torch.cat([parts(b.context) for b, _ in given])
+        found = self.vigour(scaled, counts, of)[told]
         if len(found):
             self.usual_vigour.copy_(found.mean(0))
             apart = (found - self.usual_vigour).double()
-            square = apart.T @ apart / len(found) + LEAST_OWN * torch.eye(2, device=apart.device)
+            square = apart.T @ apart / len(found) + LEAST_OWN * torch.eye(found.shape[1], device=apart.device)
             self.vigour_spread.copy_(torch.linalg.cholesky(square))
 
     def fit_scale(self, given: Sequence[tuple[Example, Tensor]], rest: Tensor, counts: Tensor) -> None:
@@ -119,28 +120,40 @@ class LinearGaussian(nn.Module):
         return on_root(torch.einsum("fhk,bskf->bshf", self.over_time, white @ self.over_body.T), context)
 
     def draw_vigour(self, white: Tensor) -> Tensor:
-        """Return vigours (..., 2) of white noise."""
+        """Return vigours (..., P) of white noise."""
         return self.usual_vigour + white @ self.vigour_spread.T
 
-    def vigour(self, scaled: Tensor, counts: Tensor, root: Tensor) -> Tensor:
-        """Return (B, 2): the logarithms of the root mean squares of `scaled` changes (B, H, 75), of body and root."""
-        out = []
-        for part in (~root[:, None] & counts, root[:, None] & counts):
-            mean = torch.where(part, scaled, 0).square().sum((1, 2)) / part.sum((1, 2)).clamp(min=1)
-            out.append(torch.where(part.any(-1).any(-1), mean.sqrt().clamp(min=LEAST_VIGOUR).log(), 0))
-        return torch.stack(out, dim=-1)
+    def vigour(self, scaled: Tensor, counts: Tensor, of: Tensor) -> Tensor:
+        """Return (B, P): the logarithms of the root mean squares of `scaled` changes (B, H, 75) in the parts `of`."""
+        squares, number = torch.where(counts, scaled, 0).square(), counts.to(scaled.dtype)
+        total, told = (torch.einsum("bhf,bpf->bp", x, of.to(scaled.dtype)) for x in (squares, number))
+        logs = (total / told.clamp(min=1)).sqrt().clamp(min=LEAST_VIGOUR).log()
+        return torch.where(told > 0, logs, 0)
 
 
-def factor(vigour: Tensor, root: Tensor) -> Tensor:
-    """Return exp(vigour) (..., 2) for every feature (..., 75), of which `root` holds the root's."""
-    return torch.where(root, vigour[..., 1:], vigour[..., :1]).exp()
+def num_parts(layout: Layout) -> int:
+    """Return P: how many `parts` a context has."""
+    return 2 if layout == "xyc" else 3
+
+
+def parts(context: Context) -> Tensor:
+    """Return (B, P, 75), True for the features of each: the body, the root, and where told the lowest foot's height."""
+    if context.heights is None:
+        return torch.stack([~context.root, context.root], 1)
+    return torch.stack([~context.root, context.root & ~context.up, context.up], 1)
+
+
+def factor(vigour: Tensor, of: Tensor) -> Tensor:
+    """Return exp(vigour) (..., P) for every feature (..., 75) of the parts `of` (..., P, 75)."""
+    return (vigour[..., None] * of).sum(-2).exp()
 
 
 def levels(context: Context) -> Tensor:
     """Return (B, 75, 4): logarithms of how much this feature, and all together, moved lately and in the whole context.
 
     The root mean square, over frames where the joint is seen, of the change between neighbouring frames; of the root,
-    of its displacement. All together: over the coordinates of all joints. 0 where no two neighbours are known.
+    of its displacement. All together: over the coordinates of all joints. 0 where no two neighbours are known. Where
+    the context tells `heights`, in the whole context: how far they were from now.
     """
     x, root = context.frames, context.root[:, None]
     seen = context.observed.repeat_interleave(3, dim=-1)
@@ -151,6 +164,9 @@ def levels(context: Context) -> Tensor:
     for frames in (SHORT, x.shape[1]):
         total, number = squares[:, -frames:].sum(1), both[:, -frames:].sum(1)
         of_all = [(n * context.places).sum(1, keepdim=True).expand_as(n) for n in (total, number)]
+        if context.heights is not None and frames > SHORT:
+            away = torch.where(both, context.heights[:, 1:, None], 0).square().sum(1)
+            total = torch.where(context.up, away, total)
         for t, n in ((total, number), of_all):
             level = (t / n.clamp(min=1)).sqrt().clamp(min=LEAST_LEVEL).log()
             out.append(torch.where(n > 0, level, 0))

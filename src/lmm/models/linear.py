@@ -33,9 +33,17 @@ def regressors(pose: Tensor, before: Tensor, mean: Tensor, known: Tensor, fps: f
 
 
 def mean_pose(context: Context) -> Tensor:
-    """Return (B, 75): the mean of the frames where a joint is seen, 0 where it never is."""
+    """Return (B, 75): the mean of the frames where a joint is seen, 0 where it never is.
+
+    Where the context tells `heights`, their mean, relative to now, is in the place of that of the displacements upward.
+    """
     seen = context.observed.sum(1).clamp(min=1).repeat_interleave(3, dim=-1)
-    return context.frames.sum(1) / seen
+    mean = context.frames.sum(1) / seen
+    if context.heights is None:
+        return mean
+    rooted = (context.observed.repeat_interleave(3, dim=-1) & context.up[:, None]).any(-1)
+    height = (context.heights * rooted).sum(1) / rooted.sum(1).clamp(min=1)
+    return torch.where(context.up, context.anchor + height[:, None], mean)
 
 
 def pose_before(context: Context) -> Tensor:
@@ -148,7 +156,10 @@ def rows(given: Iterable[tuple[Example, Tensor]], fps: float) -> tuple[Tensor, T
         for start in range(STRIDE, frames, STRIDE):
             pose, before = batch.target[:, start - 1], batch.target[:, start - 2]
             told = batch.counts[:, start - 1] & batch.counts[:, start - 2]
-            inputs = regressors(pose, torch.where(told, before, pose), mean_pose(context), context.known, fps)
+            mean = mean_pose(context)
+            if context.heights is not None:
+                mean = torch.where(context.up, mean - context.anchor + pose - change[:, start - 1], mean)
+            inputs = regressors(pose, torch.where(told, before, pose), mean, context.known, fps)
             counted = counts[:, start:] & told[:, None]
             later.append((inputs, *(nn.functional.pad(x, (0, 0, 0, start)) for x in (steps[:, start:], counted))))
     inputs, steps, counts = (torch.cat(parts) for parts in zip(*ends, *later, strict=True))

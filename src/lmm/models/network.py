@@ -36,6 +36,7 @@ class Context:
     known     (B, 75), 1 for features of joints that the context shows, else 0
     root      (B, 75) bool, True for the features that hold the root's displacement
     places    (75,) bool, True for coordinates, False for confidences
+    heights   (B, T), how much higher the lowest foot was than now; None where the root's height is told, not the foot's
     """
 
     frames: Tensor
@@ -45,6 +46,12 @@ class Context:
     known: Tensor
     root: Tensor
     places: Tensor
+    heights: Tensor | None = None
+
+    @property
+    def up(self) -> Tensor:
+        """(B, 75) bool, True for the root's second coordinate: upwards."""
+        return self.root & (torch.arange(self.root.shape[-1], device=self.root.device) % 3 == 1)
 
 
 @dataclass(frozen=True, eq=False)

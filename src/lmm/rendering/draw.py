@@ -56,6 +56,13 @@ class Canvas:
         self._image = Image.new("RGB", (width * fine, height * fine), PAPER)
         self._draw = ImageDraw.Draw(self._image, "RGBA")
 
+    @classmethod
+    def over(cls, picture: Image.Image, fine: int = 2) -> Canvas:
+        """Return a canvas that is this picture, to draw on."""
+        canvas = cls(*picture.size, fine)
+        canvas._image.paste(picture.resize(canvas._image.size, Image.Resampling.NEAREST))
+        return canvas
+
     @property
     def image(self) -> Image.Image:
         return self._image.reduce(self._fine) if self._fine > 1 else self._image

@@ -22,12 +22,11 @@ from lmm.core.motion import MAX_FRAMES, Motion, make_motion
 from lmm.skeletons import table
 from lmm.sources.files import Input
 from lmm.sources.reading import Options, source
-from lmm.sources.tracking import link
+from lmm.sources.tracking import people as people_in
 
 _FRAME = re.compile(r"^(.*?)(\d+)(?:_keypoints)?\.json$", re.I)
 MAX_PEOPLE = 200
 TELLING = 40  # people, spread over the recording, from whose geometry the layout is told
-MIN_TRACK_S = 0.25  # detections that last no longer are ghosts, unless there is nothing else
 MAX_FRAME_BYTES = 1 << 24  # of one frame's JSON: far more than 200 people with hands and face take
 BY_LENGTH = {75: "body_25", 54: "coco_18", 51: "coco_17"}
 VARIANTS = {"body25": "body_25", "body25b": "body_25b", "coco18": "coco_18", "coco17": "coco_17"}
@@ -58,7 +57,7 @@ def items(given: Input) -> list[str] | None:
 def read(given: Input, options: Options, item: str | None = None) -> list[Motion]:
     path = given.path
     if given.kind == "file":
-        numbers, people = [0], [_people(given.data(), path)]
+        numbers, people = [0], [frame_people(given.data(), path)]
     else:
         clips = _clips(given)
         if not clips or (item is not None and item not in clips):
@@ -73,7 +72,7 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
             raise InputError(
                 path, "has several files of one frame number", "Keep one file a frame, or one clip a folder"
             )
-        people = [_people(given.member(name, MAX_FRAME_BYTES), f"{path}/{name}") for _, name in names]
+        people = [frame_people(given.member(name, MAX_FRAME_BYTES), f"{path}/{name}") for _, name in names]
     points = _array([p for frame in people for p in frame], path)
     skeleton = table(_layout(points, options.variant, path)).skeleton
     x, y, score = np.moveaxis(points, -1, 0)
@@ -87,24 +86,13 @@ def read(given: Input, options: Options, item: str | None = None) -> list[Motion
             "Give the frames of one recording",
         )
     detections = [points[:0]] * span
-    begin = np.zeros(span, int)  # where in `points` the people of a frame begin
     row = 0
     for number, frame in zip(numbers, people, strict=True):
-        begin[number - numbers[0]] = row
         detections[number - numbers[0]] = points[row : row + len(frame)]
         row += len(frame)
-    tracks = link(detections, fps)
-    lasting = [t for t in tracks if len(t[0]) >= MIN_TRACK_S * fps] or tracks
-    notes = (
-        [f"{len(tracks) - len(lasting)} track(s) shorter than {MIN_TRACK_S:g} s left out"]
-        if len(lasting) < len(tracks)
-        else []
-    )
+    tracks, notes = people_in(detections, fps)
     motions = []
-    for i, (at, which) in enumerate(lasting):
-        first, last = int(at[0]), int(at[-1]) + 1
-        track = np.full((last - first, skeleton.num_joints, 3), np.nan, np.float32)
-        track[at - first] = points[begin[at] + which]
+    for i, (first, track) in enumerate(tracks):
         confidence = np.clip(np.nan_to_num(track[..., 2]), 0, 1)
         meta: dict[str, Any] = {"person": str(i), "notes": notes, **({"trial": item} if item else {})}
         start = (numbers[0] + first) / fps
@@ -139,7 +127,7 @@ def _is_frame(head: bytes) -> bool:
     )
 
 
-def _people(data: bytes, source_name: str | Path) -> list[list[float]]:
+def frame_people(data: bytes, source_name: str | Path) -> list[list[float]]:
     """Return each person's flat numbers; an empty list where the frame shows nobody."""
     if len(data) > MAX_FRAME_BYTES:
         raise InputError(

@@ -34,7 +34,8 @@ class Options:
     source_fps   the recording's frame rate, frames per second
     units        length of one unit of the file, metres
     up           vertical axis of the file: x, y, z or their negatives
-    variant      the part of the format name after the source's own, as in ``openpose-body25b`` → ``body25b``
+    variant      the part of the format name after the source's own, as in ``openpose-body25b`` → ``body25b`` and
+                 ``video:pose.onnx`` → ``pose.onnx``
     """
 
     source_fps: float | None = None
@@ -65,6 +66,7 @@ class Source:
 
     extensions   only break ties between formats of the same content
     variants     suffixes of the format name that a user may choose
+    chooses      what may be named after a colon, or nothing
     items        names of the clips in a collection (None: the input is one take)
     companions   other files that belong to the path and are no inputs of their own
     settles      which of source_fps, units and up the user may settle; what the format fixes cannot be overruled
@@ -77,6 +79,7 @@ class Source:
     sniff: Callable[[Input], bool]
     extensions: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
+    chooses: str = ""
     items: Callable[[Input], list[str] | None] = _no_items
     companions: Callable[[Path], list[Path]] = _no_companions
     settles: tuple[str, ...] = ("source_fps", "units", "up")
@@ -251,6 +254,8 @@ def named(format: str, given: Input) -> tuple[Source, str]:
         if format == name:
             return s, ""
         if format.startswith(name + "-") and format[len(name) + 1 :] in s.variants:
+            return s, format[len(name) + 1 :]
+        if s.chooses and format.startswith(name + ":"):
             return s, format[len(name) + 1 :]
     try:
         sources.get(format)

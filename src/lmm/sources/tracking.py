@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+MIN_TRACK_S = 0.25  # detections that last no longer are ghosts, unless there is nothing else
 MAX_GAP_S = 0.5  # a person unseen for longer is a new one
 GATE = 0.25  # the farthest match from one frame to the next, in body sizes ...
 GATE_PER_S = 1.5  # ... and how much farther for each second that a person was unseen
+LEAP = 1.0  # likewise, beyond which who is alone in every frame is somebody else
 UNLIKE = 0.1  # cost, in body sizes, of a pair that has no joint in common; decides between near rivals only
 VELOCITY_MEMORY_S = 0.15
 MOST_AT_ONCE = 8  # people up to whom steps are looked through for all frames at once
@@ -79,15 +81,38 @@ class _Track:
         self.detections += detections
 
 
+def people(frames: list[Array], fps: float) -> tuple[list[tuple[int, Array]], list[str]]:
+    """Return each person that `link` finds, as the first frame and (T, J, 3), NaN where unseen; and notes.
+
+    Tracks under MIN_TRACK_S are left out, which a note says, unless there are no others.
+    """
+    tracks = link(frames, fps)
+    lasting = [t for t in tracks if len(t[0]) >= MIN_TRACK_S * fps] or tracks
+    left_out = len(tracks) - len(lasting)
+    notes = [f"{left_out} track(s) shorter than {MIN_TRACK_S:g} s left out"] if left_out else []
+    if not lasting:
+        return [], notes
+    together = np.concatenate(frames)
+    begin = np.cumsum([0, *map(len, frames)])
+    found = []
+    for at, which in lasting:
+        first = int(at[0])
+        points = np.full((int(at[-1]) + 1 - first, *together.shape[1:]), np.nan, np.float32)
+        points[at - first] = together[begin[at] + which]
+        found.append((first, points))
+    return found, notes
+
+
 def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
     """Return one (frame indices, detection indices) pair of int arrays a person, the most seen person first.
 
     frames  for each frame the detections, (P_t, J, 3): x, y in pixels, score; a score of 0 or NaN is a missing joint
     fps     frames per second
 
-    Where no frame has more than one person there is one track. Else a detection joins the track whose prediction
-    (constant velocity) is nearest, by the mean distance of the joints seen in both over the person's size (diagonal of
-    the box of its joints); one too far from all begins a new track, and a track unseen for more than 0.5 s ends.
+    Where no frame has more than one person there is one track, broken where it leaps to somebody else. Otherwise a
+    detection joins the track whose prediction (constant velocity) is nearest, by the mean distance of the joints
+    seen in both over the person's size (diagonal of the box of its joints); one too far from all begins a new track,
+    and a track unseen for more than 0.5 s ends.
     The order of the detections within a frame does not matter. What an estimator sees twice or in pieces makes tracks
     of a few frames, which are the caller's to drop. Detections without any joint are in no track.
     """
@@ -98,10 +123,12 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
     visible = np.asarray((together[:, :, 2] > 0).any(axis=1))
     rows = np.flatnonzero(visible)
     at = np.searchsorted(begin, rows, side="right") - 1
-    if bool(np.all(np.diff(at) > 0)):
-        return [(at, rows - begin[at])] if len(rows) else []
-    spans = [slice(a, b) for a, b in pairwise(begin.tolist())]
     sizes = _sizes(together)
+    if bool(np.all(np.diff(at) > 0)):
+        pieces = np.split(np.arange(len(rows)), _leaps(together[rows], sizes[rows], at / fps))
+        ranked = sorted(pieces, key=lambda p: -float(together[rows[p], :, 2].sum()))
+        return [(at[p], (rows - begin[at])[p]) for p in ranked if len(p)]
+    spans = [slice(a, b) for a, b in pairwise(begin.tolist())]
     steps = _clear_steps(together, sizes, begin, visible)
     live: list[_Track] = []
     done: list[_Track] = []
@@ -139,6 +166,14 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
 
     done.sort(key=rank)
     return [(np.array(k.frames), np.array(k.detections)) for k in done]
+
+
+def _leaps(poses: Array, sizes: Array, seconds: Array) -> Array:
+    """Return the indices in `poses` (N, J, 3), of one person a frame, of those too far from the one before."""
+    both = np.minimum(poses[1:, :, 2], poses[:-1, :, 2])
+    moved = np.linalg.norm(np.diff(poses[..., :2], axis=0), axis=-1)
+    away = (both * moved).sum(1) / np.maximum(both.sum(1), 1e-12) / np.maximum(np.maximum(sizes[1:], sizes[:-1]), 1e-6)
+    return np.asarray(np.flatnonzero(away > LEAP + GATE_PER_S * np.diff(seconds)) + 1)
 
 
 def _clear_steps(together: Array, sizes: Array, begin: Array, visible: Array) -> list[list[int] | None]:

@@ -21,11 +21,6 @@ _KINDS: tuple[tuple[Callable[[Input], object], str, str], ...] = (
     (lambda f: f.kind == "archive", "is an archive without OpenPose files", "Unpack it and give the files"),
     (lambda f: f.path.stat().st_size == 0, "is empty", "Export it again"),
     (
-        lambda f: f.head[4:8] == b"ftyp" or f.head[:4] in (b"\x1aE\xdf\xa3", b"RIFF"),
-        "is a video; poses are not estimated from video yet",
-        "Run OpenPose on it (--write_json) and give the folder of JSON files",
-    ),
-    (
         lambda f: f.head.startswith((b"Kaydara FBX", b"glTF")),
         "is an FBX or glTF file, which are not read",
         "Export it as BVH",

@@ -1,0 +1,1 @@
+"""Video → Motions in pixels: exact time stamps, and pose estimators behind one small interface."""

@@ -1,0 +1,104 @@
+"""Poses are drawn where they are, when they are, and the video keeps its clock and its sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from films import write_video
+from lmm.core.errors import InputError
+from lmm.core.motion import Motion, make_motion
+from lmm.rendering.draw import FAN, INK, SIDES, mix
+from lmm.rendering.render import render
+from lmm.skeletons import BODY_25
+from lmm.video.decoding import Video
+
+SIZE = (320, 240)
+TIMES = [0.0, 0.04, 0.08, 0.2, 0.24, 0.28, 0.32, 0.36, 0.4, 0.44]
+
+
+def film(path: Path, sound: str | None = None) -> Path:
+    grey = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
+    return write_video(path, TIMES, [grey] * len(TIMES), sound=sound)
+
+
+def standing(x: Any, fps: float = 25.0, start: float = 0.0, **fields: Any) -> Motion:
+    """Return a right forearm of 60 pixels, level, whose elbow is at (x, 120) in each frame."""
+    points = np.full((len(x), 25, 2), np.nan)
+    points[:, BODY_25.index["RElbow"]] = np.stack([x, np.full(len(x), 120.0)], 1)
+    points[:, BODY_25.index["RWrist"]] = np.stack([np.asarray(x) + 60.0, np.full(len(x), 120.0)], 1)
+    return make_motion(points, fps, BODY_25, "image", start_s=start, size=SIZE, **fields)
+
+
+def pictures(path: Path) -> list[tuple[float, Any]]:
+    return list(Video(path).frames())
+
+
+def coloured(picture: Any, colour: Any, at: tuple[float, float], reach: int = 1) -> bool:
+    x, y = round(at[0]), round(at[1])
+    near = picture[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3).astype(int)
+    return bool((np.abs(near - colour).max(1) < 60).any())
+
+
+def test_a_pose_is_where_it_is_in_every_frame(tmp_path: Path) -> None:
+    """Between the motion's own frames it is interpolated: the video's clock is irregular, the motion's is not."""
+    motion = standing(50 + 400 * np.arange(12) / 25)
+    out = render([motion], tmp_path / "out.mp4", video=film(tmp_path / "in.mp4"))
+    got = pictures(out)
+    np.testing.assert_allclose([t for t, _ in got], TIMES, atol=1e-3)
+    for time, picture in got:
+        x = 50 + 400 * time
+        assert coloured(picture, SIDES[0], (x + 30, 120))
+        assert coloured(picture, (90, 90, 90), (x + 30, 200))
+        assert coloured(picture, (90, 90, 90), (x - 12, 120))
+
+
+def test_a_forecast_goes_on_after_the_video(tmp_path: Path) -> None:
+    context = standing([60.0] * 12)
+    samples = np.stack([standing([60 + 2 * k + 20 * s for k in range(20)]).positions for s in range(4)])
+    forecast = standing(60 + 2.0 * np.arange(20), start=0.48, samples=samples, context=context)
+    got = pictures(render([forecast], tmp_path / "out.mp4", video=film(tmp_path / "in.mp4")))
+    assert got[-1][0] == pytest.approx(forecast.clock[-1], abs=0.05)
+    before, after = got[5][1], got[-1][1]
+    assert coloured(before, SIDES[0], (90, 120))
+    assert not coloured(before, SIDES[0], (150, 120), 3)
+    first = mix(FAN, INK, 0.2)
+    assert coloured(after, first, (98 + 30, 120), 2)
+    assert after[200, 200].mean() > before[200, 200].mean() + 30  # paler
+    end = after[119:122, 180:216].astype(int)  # where only samples reach
+    assert (end[..., 1] - end[..., 0]).max() > 15
+    still = np.asarray(Image.open(render([forecast], tmp_path / "out.png", video=tmp_path / "in.mp4")))
+    assert still.shape == (SIZE[1], SIZE[0], 3)
+    assert coloured(still, SIDES[0], (90, 120))
+
+
+@pytest.mark.parametrize("sound", ["aac", "libmp3lame", "libopus"])
+def test_sound_is_kept(tmp_path: Path, sound: str) -> None:
+    given = film(tmp_path / "in.mkv", sound)
+    out = render([standing([60.0] * 12)], tmp_path / "out.mp4", video=given)
+    with av.open(str(out)) as container:
+        assert next(s.codec_context.name for s in container.streams.audio) in ("aac", "mp3", "mp3float")
+        heard = sum(f.samples / f.sample_rate for f in container.decode(audio=0))
+    assert heard == pytest.approx(0.44, abs=0.1)
+    with av.open(str(out)) as container:
+        wave = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    assert np.abs(wave[len(wave) // 2 - 2000 : len(wave) // 2]).max() > 0.3
+
+
+def test_what_is_not_of_the_picture_is_refused(tmp_path: Path) -> None:
+    given = film(tmp_path / "in.mp4")
+    world = make_motion(np.zeros((3, 25, 3)), 25, BODY_25, "world")
+    with pytest.raises(InputError, match="world space"):
+        render([world], tmp_path / "out.mp4", video=given)
+    with pytest.raises(InputError, match=r"pictures of \(640, 480\)"):
+        render([standing([60.0] * 3).replace(size=(640, 480))], tmp_path / "out.mp4", video=given)
+    with pytest.raises(InputError, match="cannot show a video"):
+        render([standing([60.0] * 3)], tmp_path / "out.html", video=given)
+    with pytest.raises(InputError, match="no video that can be read"):
+        render([standing([60.0] * 3)], tmp_path / "out.mp4", video=tmp_path / "none.mp4")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]

@@ -17,6 +17,7 @@ _PUBLIC = {
     "clean": "lmm.pipeline.clean",
     "to_body25": "lmm.pipeline.convert",
     "forecast": "lmm.inference.forecast",
+    "analyse": "lmm.analysis.analyse",
     "render": "lmm.rendering.render",
     "ingest": "lmm.datasets.ingest",
     "Store": "lmm.datasets.store",

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy.signal import hilbert
 
+from lmm.analysis.gait import TARGETS, component, gait_at, separation, stride
 from lmm.cli.main import run
 from lmm.core.errors import LmmError
 from lmm.datasets.synthetic import gait, repetitions, standing
 from lmm.datasets.windows import mirror
 from lmm.evaluation.cases import Case, Corpus, batch_of
 from lmm.evaluation.contestants import contestants
-from lmm.evaluation.gait_labels import TARGETS, component, gait_at, separation, stride
 from lmm.evaluation.pinned import pinned
 from lmm.evaluation.probe import ALPHAS, TAILED, Scores, folds, of_targets, predicted, probe, raw, ridge, walking
 from lmm.evaluation.streams import encoded, glance, last_attention, seen_by, untrained

@@ -21,14 +21,25 @@ def demo(
     up: Up = None,
     person: Person = None,
 ) -> None:
-    """Read, clean, forecast and draw one motion; the pictures land in a folder."""
+    """Read, clean, measure, forecast and draw one motion; the pictures land in a folder.
+
+    Of a video, the one who is seen most, and the forecast is drawn on it.
+    """
+    from lmm.analysis.analyse import analyse
     from lmm.core.errors import InputError
+    from lmm.core.writing import write_bytes
     from lmm.datasets.synthetic import gait
+    from lmm.evaluation.motion_report import motion_page
     from lmm.inference.forecast import DEFAULT, forecast
     from lmm.pipeline.clean import clean
     from lmm.pipeline.quality import quality
     from lmm.rendering.render import render
+    from lmm.sources.files import Input
+    from lmm.video.decoding import is_video
 
+    video = path if path is not None and is_video(Input(path).head) else None
+    if video is not None and person is None:
+        person = "0"
     source = (
         gait(seconds=10.0, fps=30.0, seed=0) if path is None else read_one(path, format, source_fps, units, up, person)
     )
@@ -59,6 +70,9 @@ def demo(
         written.append(futures[-1].save(out / f"forecast-{model}.lmm.npz")[0])
     written.append(render([*futures, came], out / "forecast.png", compare=True))
     written += [render([*futures, came], out / f"forecast.{kind}", compare=True) for kind in ("gif", "mp4", "html")]
+    if video is not None:
+        written += [render(futures[-1:], out / f"overlay.{kind}", video=video) for kind in ("png", "mp4")]
     written.append(render([cleaned], out / "motion.html"))
+    written.append(write_bytes(out / "report.html", motion_page(analyse(cleaned)).encode()))
     for file in written:
         print(file)

@@ -18,6 +18,7 @@ OPTIONAL = {
     "h5py": ("interop", "netCDF files of movement"),
     "av": ("video", "video in and out"),
     "onnxruntime": ("onnx", "pose networks that you have"),
+    "viser": ("view", "the viewer in the browser"),
     "duckdb": ("query", "SQL over stores"),
     "ray": ("cluster", "ingest on a cluster"),
     "torch": ("models", "learned models"),

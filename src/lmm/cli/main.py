@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from lmm.cli import convert, demo, doctor, eval, forecast, info, ingest, models, render, train
+from lmm.cli import analyse, convert, demo, doctor, eval, forecast, info, ingest, models, render, serve, train, view
 from lmm.core.errors import LmmError, one_line
 
 INTERRUPTED = "interrupted; what was finished is kept, and lmm ingest and lmm train go on with --resume."
@@ -26,6 +26,9 @@ app.command("info")(info.info)
 app.command("convert")(convert.convert)
 app.command("render")(render.render)
 app.command("forecast")(forecast.forecast)
+app.command("view")(view.view)
+app.command("analyse")(analyse.analyse)
+app.command("serve")(serve.serve)
 app.command("ingest")(ingest.ingest)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)

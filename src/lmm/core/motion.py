@@ -74,6 +74,8 @@ class Motion:
             raise MotionError(f"{p.shape[1]} joints, but skeleton {self.skeleton.name} has {self.skeleton.num_joints}.")
         if self.space not in ("image", "world", "body"):
             raise MotionError(f"space must be image, world or body, got {self.space!r}.")
+        if self.space == "world" and p.shape[2] != 3:
+            raise MotionError("a motion in metres of the world has three coordinates, this one has two.")
         if not MIN_FPS <= self.fps <= MAX_FPS:
             raise MotionError(
                 f"the frame rate must be between {MIN_FPS:g} and {MAX_FPS:g} frames per second, got {self.fps:g}."

@@ -16,9 +16,9 @@ from lmm.evaluation.cases import CONTEXT, FPS, HORIZON, Batches, Case, Corpus
 from lmm.evaluation.contestants import Contestant, draw, is_stochastic
 from lmm.evaluation.pictures import pictures
 from lmm.evaluation.pinned import pinned
-from lmm.evaluation.report import gallery, page
 from lmm.evaluation.results import Run, comparisons, estimates, intervals, method, rows, truth_fields
 from lmm.evaluation.scores import Judge, mean_of
+from lmm.rendering.report import gallery, page
 
 Array = NDArray[np.float64]
 Scores = dict[str, Parts]

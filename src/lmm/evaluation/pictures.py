@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 
 from lmm.core.metrics import interval
 from lmm.core.motion import Motion
-from lmm.evaluation import plots
 from lmm.evaluation.cases import FPS, Batch, Case, Corpus, batch_of
 from lmm.evaluation.contestants import Contestant, draw
 from lmm.evaluation.scores import pose
 from lmm.pipeline.features import NUM_JOINTS, FeatureSpec, decode
+from lmm.rendering import plots
 from lmm.rendering.render import render
+from lmm.rendering.report import Picture
 from lmm.skeletons import BODY_25
 
 Array = NDArray[Any]
@@ -27,15 +27,6 @@ EXAMPLES, MAX_MODELS = 3, 8
 SHOWN_CONTEXT_S, FAN_CONTEXT_S = 1.0, 2.0
 BURSTS = "constant-velocity"  # it leaves every picture within seconds, and would shrink all others
 MOVERS = ("RWrist", "LWrist", "RAnkle", "LAnkle")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of a report: `image` is SVG text or PNG bytes."""
-
-    title: str
-    caption: str
-    image: str | bytes
 
 
 def examples(corpus: Corpus, cases: Sequence[Case], horizon: int) -> list[Case]:

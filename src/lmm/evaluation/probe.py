@@ -1,6 +1,6 @@
 """The protocol `probe`: what encoders know of gait that nobody told them, and what HTT looks at (docs/evaluation.md).
 
-Ridge regressions read the labels of `gait_labels` off what an encoder makes of a context, and off the frames
+Ridge regressions read the labels of `lmm.analysis.gait` off what an encoder makes of a context, and off the frames
 themselves; networks of the same make with random weights tell what an encoder's shape alone gives away.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lmm.analysis.gait import HALF_FRAMES, TARGETS, gait_at
 from lmm.core.errors import LmmError
 from lmm.core.metrics import Parts
 from lmm.evaluation import probe_report
@@ -20,7 +21,6 @@ from lmm.evaluation.bootstrap import Tally, mean_tally, pooled, resamples
 from lmm.evaluation.cases import FPS, Batch, Case, Corpus, batch_of
 from lmm.evaluation.contestants import Contestant
 from lmm.evaluation.forecast import Progress, Results
-from lmm.evaluation.gait_labels import HALF_FRAMES, TARGETS, gait_at
 from lmm.evaluation.pictures import examples
 from lmm.evaluation.pinned import pinned, standardise
 from lmm.evaluation.results import Tree, estimates, intervals, method

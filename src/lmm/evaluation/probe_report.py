@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lmm.evaluation import plots
+from lmm.analysis.gait import TARGETS, separation
 from lmm.evaluation.cases import FPS, Case, Corpus
-from lmm.evaluation.gait_labels import TARGETS, separation
-from lmm.evaluation.pictures import Picture
-from lmm.evaluation.report import Column, charts, find, gallery, note, page, section, table
 from lmm.evaluation.streams import Glance
+from lmm.rendering import plots
+from lmm.rendering.report import Column, Picture, charts, find, gallery, note, page, section, table
 from lmm.tokens import PARTS
 
 Row = dict[str, Any]

@@ -10,10 +10,11 @@ from typing import Any
 
 from lmm.core.errors import InputError
 from lmm.core.writing import write_bytes
-from lmm.evaluation import forecast, plots, probe, probe_report, robustness, rollout, sections, transfer
+from lmm.evaluation import forecast, probe, probe_report, robustness, rollout, sections, transfer
 from lmm.evaluation.cases import Corpus
 from lmm.evaluation.contestants import contestants
 from lmm.pipeline.features import Layout
+from lmm.rendering import plots
 
 RESULTS, REPORT = "results.json", "report.html"
 MAX_SAMPLES, MAX_SCALE = 200, 100

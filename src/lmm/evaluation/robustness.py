@@ -16,17 +16,17 @@ from lmm.core.errors import MotionError
 from lmm.core.metrics import Parts
 from lmm.core.motion import RECORDED, Motion
 from lmm.datasets.windows import Window, mirror
-from lmm.evaluation import plots, sections
+from lmm.evaluation import sections
 from lmm.evaluation.bootstrap import Tally
 from lmm.evaluation.cases import CONTEXT, HORIZON, Batches, Case, Corpus
 from lmm.evaluation.contestants import Contestant
 from lmm.evaluation.forecast import FIRST, Array, Progress, Results, described, score
-from lmm.evaluation.pictures import Picture
-from lmm.evaluation.report import Column, charts, named, note, page, section, table
 from lmm.evaluation.results import Tree, overall, rows
 from lmm.evaluation.scores import Judge
 from lmm.pipeline.cameras import project
 from lmm.pipeline.features import MIDHIP, NECK, FeatureSpec, encode
+from lmm.rendering import plots
+from lmm.rendering.report import Column, Picture, charts, named, note, page, section, table
 
 STRIDE = 30  # frames between windows
 SEED = 20262

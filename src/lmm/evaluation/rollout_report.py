@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from lmm.core.metrics import interval
 from lmm.core.motion import Motion
-from lmm.evaluation import plots, sections
+from lmm.evaluation import sections
 from lmm.evaluation.cases import FPS, Corpus
-from lmm.evaluation.pictures import BURSTS, MOVERS, SHOWN_CONTEXT_S, Picture, as_forecast, drawn_strip
-from lmm.evaluation.report import Column, charts, gallery, named, note, page, section, table
+from lmm.evaluation.pictures import BURSTS, MOVERS, SHOWN_CONTEXT_S, as_forecast, drawn_strip
 from lmm.evaluation.takes import Take
+from lmm.rendering import plots
+from lmm.rendering.report import Column, Picture, charts, gallery, named, note, page, section, table
 from lmm.skeletons import BODY_25
 
 Array = NDArray[Any]

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lmm.evaluation import plots
 from lmm.evaluation.cases import FPS
-from lmm.evaluation.pictures import Picture
-from lmm.evaluation.report import Column, charts, find, named, note, section, table
+from lmm.rendering import plots
+from lmm.rendering.report import Column, Picture, charts, find, named, note, section, table
 
 Results = dict[str, Any]
 

@@ -14,9 +14,9 @@ from lmm.evaluation.cases import FPS, HORIZON, Case, Corpus
 from lmm.evaluation.contestants import Contestant
 from lmm.evaluation.forecast import Array, Progress, Results, described, score, truth_row
 from lmm.evaluation.pictures import pictures
-from lmm.evaluation.report import Column, gallery, named, note, page, section, table
 from lmm.evaluation.results import Run, comparisons, rows
 from lmm.evaluation.scores import Judge
+from lmm.rendering.report import Column, gallery, named, note, page, section, table
 
 FIRST = 8  # frames: the least context, half a second
 STEP_STRIDE = 3  # frames between the cuts of the one-step test

@@ -80,7 +80,7 @@ def rig(motion: Motion) -> Rig:
     length varies in the motion shift what hangs on them by no more than that. Raises MotionError if the motion is not
     in metres, or its joints hang on no common root.
     """
-    if motion.space != "world" or motion.num_dims != 3:
+    if motion.space != "world":
         raise MotionError("joint rotations can be made of 3D motions in metres only.")
     order, parents = _tree(motion)
     places, lengths = _bridged(motion, order, parents)

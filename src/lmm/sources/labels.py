@@ -14,7 +14,7 @@ from lmm.core.skeleton import Skeleton, left_right_pairs
 from lmm.skeletons import Table, best_table
 
 HIERARCHIES = ("mocap", "bandai", "daz", "keypoints")
-POINTS = ("markers", "keypoints")
+POINTS = ("markers", "keypoints", "mocap", "uiprmd_kinect")
 
 
 def labelled_skeleton(

@@ -173,7 +173,7 @@ def _forward(lateral: Array, fps: float) -> Array:
     angle = heading(lateral)
     kernel = np.hanning(min(round(HEADING_S * fps) | 1, len(angle)) + 2)[1:-1]
     x, z = (np.convolve(side, kernel, "same") for side in (np.sin(angle), np.cos(angle)))
-    return np.stack([x, np.zeros_like(x), z], axis=1) / np.maximum(np.hypot(x, z), 1e-12)[:, None]
+    return np.asarray(np.stack([x, np.zeros_like(x), z], axis=1) / np.maximum(np.hypot(x, z), 1e-12)[:, None])
 
 
 def _length(at: dict[str, Array], side: str) -> Array:

@@ -1,4 +1,4 @@
-"""report.html: tables, charts and pictures of a results.json, in one file that needs no network."""
+"""Reports: tables, charts and pictures in one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
-
-from lmm.evaluation.pictures import Picture
 
 CSS = """
 :root { color-scheme: light; --ink: #1f2933; --muted: #66727f; --rule: #d9dee3; --soft: #f5f7f9; }
@@ -30,6 +28,15 @@ figcaption { font-size: .87rem; max-width: 90ch; margin-top: .3rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(430px, 1fr)); gap: 0 2rem; }
 .charts h3 { font-size: 1rem; margin: .8rem 0 0; }
 """
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report: `image` is SVG text or PNG bytes."""
+
+    title: str
+    caption: str
+    image: str | bytes
 
 
 @dataclass(frozen=True)

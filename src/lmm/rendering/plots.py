@@ -87,6 +87,19 @@ def curves(
         return _svg(figure)
 
 
+def angles(lines: Sequence[Line], spans: Sequence[tuple[float, float]]) -> str:
+    """Return a chart of angles in degrees over seconds, `spans` of time shaded."""
+    with _figure(5.6, 2.2) as (figure, axes):
+        for begin, end in spans:
+            axes.axvspan(begin, end, color=RULE, alpha=0.5, linewidth=0)
+        for line in lines:
+            axes.plot(line.x, line.y, color=line.colour, label=line.label, linewidth=1.5)
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("degrees")
+        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0)
+        return _svg(figure)
+
+
 def fans(
     seconds: Array, context: Array, truth: Array, forecasts: Sequence[tuple[str, Array, Array | None]], ylabel: str
 ) -> str:

@@ -1,0 +1,115 @@
+"""Counting repetitions on UI-PRMD: sequences of 1 to 12 repetitions with varied speed, pauses and smoothed joins.
+
+    python benchmarks/repetitions.py STORE [--subjects uiprmd_s05,...] [--sequences 600] [--seed 0]
+
+STORE is UI-PRMD by `lmm ingest` (one clip, one repetition). A sequence is 1 to 12 repetitions of one subject, movement,
+device and correctness, each at 0.8 to 1.25 of its speed, joined with 0 to 1.5 s of pause in which the pose goes from
+the end of one to the beginning of the next along a smooth step (at least 0.2 s). Told: share of exact counts, of counts
+off by one at most, and mean absolute error, with 95 % intervals by bootstrap over subjects, of
+`lmm.analysis.repetitions`, of the constant guess that is best on average, and of counting the peaks of the first
+principal component.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+import lmm
+from lmm.analysis.repetitions import _poses, repetitions
+from lmm.core.motion import Motion, make_motion
+
+Array = NDArray[Any]
+MOST = 12
+
+
+def joined(clips: list[Motion], rng: np.random.Generator) -> Motion:
+    fps = clips[0].fps
+    pieces: list[Array] = []
+    for clip in clips:
+        frames = max(3, round(clip.num_frames / rng.uniform(0.8, 1.25)))
+        at = np.linspace(0, clip.num_frames - 1, frames)
+        p = clip.positions.astype(np.float64)
+        low = np.minimum(at.astype(int), clip.num_frames - 2)
+        part = (at - low)[:, None, None]
+        piece = (1 - part) * p[low] + part * p[low + 1]
+        if pieces:
+            before = pieces[-1][-1]
+            piece = piece + np.where(np.isfinite(before[8] - piece[0, 8]), before[8] - piece[0, 8], 0) * [1, 0, 1]
+            pause = max(round(0.2 * fps), round(rng.uniform(0, 1.5) * fps))
+            s = np.linspace(0, 1, pause + 2)[1:-1, None, None]
+            s = 3 * s**2 - 2 * s**3
+            pieces.append((1 - s) * before + s * piece[0])
+        pieces.append(piece)
+    return make_motion(np.concatenate(pieces), fps, clips[0].skeleton, clips[0].space)
+
+
+def peaks(motion: Motion) -> int:
+    poses = _poses(motion)
+    if poses is None:
+        return 0
+    centred = poses - poses.mean(0)
+    line = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    least = 0.4 * (np.percentile(line, 95) - np.percentile(line, 5))
+    return max(len(find_peaks(x, prominence=least, distance=0.4 * motion.fps)[0]) for x in (line, -line))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store")
+    parser.add_argument("--subjects", default="")
+    parser.add_argument("--sequences", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    wanted = set(filter(None, given.subjects.split(",")))
+    groups: dict[tuple[str, ...], list[Motion]] = defaultdict(list)
+    for motion in lmm.Store(given.store).motions():
+        if not wanted or motion.meta["subject"] in wanted:
+            device = "vicon" if "vicon" in motion.meta["id"] else "kinect"
+            labels = motion.meta["labels"]
+            groups[device, motion.meta["subject"], labels["movement"], str(labels["correct"])].append(motion)
+    rng = np.random.default_rng(given.seed)
+    names = sorted(groups)
+    rows = []
+    for k in range(given.sequences):
+        name = names[int(rng.integers(len(names)))]
+        count = 1 + k % MOST
+        clips = [groups[name][int(i)] for i in rng.integers(len(groups[name]), size=count)]
+        motion = joined(clips, rng)
+        rows.append((name, count, len(repetitions(motion)), peaks(motion)))
+    truth = np.array([r[1] for r in rows])
+    guess = min(range(1, MOST + 1), key=lambda g: float(np.abs(truth - g).mean()))
+    subjects = sorted({r[0][1] for r in rows})
+    for device in ("kinect", "vicon"):
+        here = [r for r in rows if r[0][0] == device]
+        if not here:
+            continue
+        print(f"\n{device}: {len(here)} sequences of {len({r[0][1] for r in here})} subjects")
+        for title, told in (
+            ("lmm", [r[2] for r in here]),
+            ("peaks of PC 1", [r[3] for r in here]),
+            (f"always {guess}", [guess] * len(here)),
+        ):
+            error = np.abs(np.array(told) - [r[1] for r in here])
+            of = np.array([subjects.index(r[0][1]) for r in here])
+            cells = []
+            for f in (lambda e: (e == 0).mean(), lambda e: (e <= 1).mean(), lambda e: e.mean()):
+                draws = [
+                    f(np.concatenate([error[of == s] for s in rng.choice(np.unique(of), len(np.unique(of)))]))
+                    for _ in range(1000)
+                ]
+                cells.append(f"{f(error):.3f} [{np.percentile(draws, 2.5):.2f}, {np.percentile(draws, 97.5):.2f}]")
+            print(f"  {title:14} exact {cells[0]}  off by one {cells[1]}  MAE {cells[2]}")
+        for movement in sorted({r[0][2] for r in here}):
+            told = [(r[1], r[2]) for r in here if r[0][2] == movement]
+            print(f"    m{movement}: exact {np.mean([a == b for a, b in told]):.2f} of {len(told)}", end="")
+        print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a motion shows, in the words of clinics and laboratories: angles, ranges, symmetry, steps, repetitions."""

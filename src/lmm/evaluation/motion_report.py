@@ -13,6 +13,7 @@ from lmm.inference.surprise import Surprise
 from lmm.rendering import plots
 from lmm.rendering.plots import Line
 from lmm.rendering.report import note, page, section
+from lmm.rendering.scene import title
 
 CHARTS = ("knee", "hip_flexion", "hip", "ankle", "elbow", "shoulder_elevation", "hip_abduction", "trunk_forward")
 COLOURS = {"right": "#D55E00", "left": "#0072B2"}
@@ -37,7 +38,7 @@ def motion_page(analysis: Analysis, surprise: Surprise | None = None) -> str:
     words = (
         "Angles between joints as lmm.analysis.angles defines them, not those of a marker model. This is no diagnosis."
     )
-    return page(f"Movement of {m.meta.get('source', 'a motion')}", facts, [*body, section("Note", note(words))])
+    return page(f"Movement of {title(m)}", facts, [*body, section("Note", note(words))])
 
 
 def _glance(analysis: Analysis) -> str:
@@ -61,9 +62,9 @@ def _ranges(analysis: Analysis) -> str:
         cells = [name.replace("_", " ")]
         for key in (f"{right}_{name}", f"{left}_{name}") if f"{right}_{name}" in analysis.ranges else (name, ""):
             r = analysis.ranges.get(key)
-            cells.append(f"{r['min']:.0f} to {r['max']:.0f} ({r['range']:.0f})" if r else "–")
+            cells.append(f"{round(r['min'])} to {round(r['max'])} ({round(r['range'])})" if r else "–")
         uneven = analysis.symmetry.get(name)
-        rows.append((*cells, "–" if uneven is None else f"{uneven:+.2f}"))
+        rows.append((*cells, "–" if uneven is None else f"{round(uneven, 2) + 0.0:+.2f}"))
     words = "Degrees, from the least to the greatest, and the range. Asymmetry is (right − left) / mean of the ranges."
     return _table(("", "right, or whole", "left", "asymmetry"), rows) + note(words)
 

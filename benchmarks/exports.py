@@ -2,8 +2,8 @@
 
     python benchmarks/exports.py [--seconds 60] [--rounds 3]
 
-A synthetic walk at 30 frames a second, on BODY_25 (OpenPose: in pixels). Told: milliseconds to write and to read (best of
-the rounds, formats taking turns), size, and both times as multiples of the floor: the same positions and confidences
+A synthetic walk at 30 frames a second, on BODY_25 (OpenPose: in pixels). Told: milliseconds to write and to read (best
+of the rounds, formats taking turns), size, and both times as multiples of the floor: the same positions and confidences
 written and read as raw float32 by NumPy.
 """
 

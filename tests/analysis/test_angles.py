@@ -133,3 +133,18 @@ def test_a_marker_model_agrees(shared_data: Any) -> None:
         for side in ("right", "left"):
             off = ours[f"{side}_{name}"] - sign * points[component, labels.index(f"{side[0].upper()}{label}")]
             assert np.nanstd(off) < most, name
+
+
+def test_squats_and_raised_arms_have_possible_angles(shared_data: Any) -> None:
+    """Thighs that are level, and arms overhead: no angle leaps or wraps."""
+    import lmm
+
+    folder = shared_data / "uiprmd" / "correct" / "kinect" / "positions"
+    for movement in ("m01", "m05", "m07"):
+        for subject in ("s01", "s02", "s05"):
+            found = lmm.analyse(lmm.read(folder / f"{movement}_{subject}_e01_positions.txt.gz"))
+            for side in ("right", "left"):
+                assert found.ranges[f"{side}_hip_abduction"]["max"] < 65
+                flexion = found.ranges.get(f"{side}_shoulder_flexion")  # none of arms that point sideways
+                assert flexion is None or flexion["range"] < 220
+            assert len(found.repetitions) == 1

@@ -20,18 +20,18 @@ from lmm.pipeline.clean import clean
 
 Array = NDArray[Any]
 OUTER = 2.0
-LEAST_RANGE = 5.0  # degrees: the symmetry of smaller movements is noise
+LEAST_RANGE = 15.0  # degrees: the symmetry of smaller movements is what cameras do not tell
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """What a motion shows. Curves are (T,), on `clock`, seconds; NaN where a joint is missing.
 
-    motion       the cleaned BODY_25 motion that was measured angles       name → degrees (see `lmm.analysis.angles`)
+    motion       the cleaned BODY_25 motion that was measured
+    angles       name → degrees (see `lmm.analysis.angles`)
     ranges       name → ``min``, ``max``, ``range``, degrees: of all but the OUTER percent at either end, where single
-    frames
-                 that a recording got wrong would count
-    symmetry     name → ``asymmetry`` of the sides' ranges, (right - left) / mean, from -2 to 2
+                 frames that a recording got wrong would count
+    symmetry     name → asymmetry of the sides' ranges, (right - left) / mean, from -2 to 2
     repetitions  with start, end and reach
     steps, gait  of motions in metres: feet that come down, and a walk's rhythm, None if nobody walks
     contacts     side → bool (T,)
@@ -70,7 +70,9 @@ class Analysis:
             },
             "steps": [{"side": s.side, "time_s": round(s.time_s, 3)} for s in self.steps],
             "gait": self.gait and {k: round(v, 3) for k, v in self.gait.items()},
-            "centre_of_mass_path": float(np.linalg.norm(np.diff(moved, axis=0), axis=1).sum()) if len(moved) > 1 else 0,
+            "centre_of_mass_path": (
+                round(float(np.linalg.norm(np.diff(moved, axis=0), axis=1).sum()), 3) if len(moved) > 1 else None
+            ),
         }
 
     def table(self) -> str:

@@ -9,9 +9,9 @@ frontal plane. In pictures (2D) only angles between segments are told, as they a
 name              0 where                         positive
 knee, elbow       the limb is straight            bent (always)
 hip_flexion       the thigh hangs along the trunk knee to the front; trunk forward, too
-hip_abduction     likewise                        knee outwards
+hip_abduction     the thigh lies in that plane    knee outwards: the angle out of the plane of flexion
 shoulder_flexion  the arm hangs along the trunk   elbow to the front
-shoulder_abduction likewise                       elbow outwards
+shoulder_abduction the arm lies in that plane     elbow outwards, likewise
 shoulder_elevation likewise                       angle between arm and trunk (always)
 ankle             foot perpendicular to the shank toes up (dorsiflexion); joints, not soles: less a constant
 trunk_forward     the trunk is vertical           leaning to where the hips face
@@ -31,6 +31,7 @@ from lmm.skeletons import BODY_25
 
 Array = NDArray[Any]
 SIDES = {"right": "R", "left": "L"}
+LEAST_SAGITTAL = 0.35  # of a segment's length in the plane of flexion: one that points sideways has none
 UP = np.array([0.0, 1.0, 0.0])
 
 
@@ -58,13 +59,15 @@ def _in_space(at: dict[str, Array]) -> dict[str, Array]:
         out |= _limbs(at, side, s)
         for name, segment, frame in (("hip", thigh, hips), ("shoulder", arm, chest)):
             lateral, up, forward = (_dot(segment, axis) for axis in frame)
-            out[f"{side}_{name}_flexion"] = np.degrees(np.arctan2(forward, -up))
-            out[f"{side}_{name}_abduction"] = np.degrees(np.arctan2(outwards * lateral, -up))
+            length = np.linalg.norm(segment, axis=1)
+            level_enough = np.hypot(forward, up) > LEAST_SAGITTAL * length
+            out[f"{side}_{name}_flexion"] = np.where(level_enough, _flexion(forward, -up), np.nan)
+            out[f"{side}_{name}_abduction"] = np.degrees(np.arcsin(np.clip(outwards * lateral / length, -1, 1)))
         out[f"{side}_shoulder_elevation"] = angle(arm, -trunk)
     level = _unit((at["LHip"] - at["RHip"]) * [1, 0, 1])
     ahead = np.cross(level, UP)
     out["trunk_forward"] = np.degrees(np.arctan2(_dot(trunk, ahead), trunk[:, 1]))
-    out["trunk_side"] = np.degrees(np.arctan2(_dot(trunk, level), trunk[:, 1]))
+    out["trunk_side"] = np.degrees(np.arcsin(np.clip(_dot(trunk, level) / np.linalg.norm(trunk, axis=1), -1, 1)))
     return out
 
 
@@ -92,6 +95,11 @@ def angle(a: Array, b: Array) -> Array:
     """Return the angle (...) between vectors (..., D), degrees in 0 to 180; NaN where one of them has no length."""
     a, b = _unit(a), _unit(b)
     return np.asarray(np.degrees(2 * np.arctan2(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))))
+
+
+def _flexion(forward: Array, down: Array) -> Array:
+    """Return degrees in -90 to 270: an arm overhead has 180, however little it leans back."""
+    return np.asarray((np.degrees(np.arctan2(forward, down)) + 90) % 360 - 90)
 
 
 def _frame(lateral: Array, up: Array) -> tuple[Array, Array, Array]:

@@ -30,7 +30,7 @@ BOUNDS = 0.85  # of a peak's prominence
 LEAST_S = 0.4  # between two peaks
 LEAST_DISTANCE = 0.03  # body lengths, root mean square over joints: below it, nothing was done
 ENDS_S = 0.3
-AGREE = 0.4  # of the greatest distance: how far apart beginning and end may be to be the same pose
+AGREE = 1.0  # of the greatest distance: how far apart beginning and end may be to be the same pose
 
 
 @dataclass(frozen=True)

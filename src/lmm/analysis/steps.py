@@ -78,7 +78,7 @@ def rhythm(motion: Motion) -> dict[str, float] | None:
     ``steps``, their number · ``cadence_spm``, steps a minute, of the median time between one foot and the other ·
     ``step_s_right``, ``step_s_left``: median time from the other foot's contact to this foot's · ``stride_s`` ·
     ``speed_mps`` over the ground · ``step_length_m`` = speed x step time · ``stance_right``, ``stance_left``: share of
-    time on the floor · ``step_time_asymmetry`` = (right - left) / mean.
+    whole strides on the floor · ``step_time_asymmetry`` = (right - left) / mean.
     """
     made = steps(motion)
     hip = motion.positions[:, MIDHIP, [0, 2]].astype(np.float64)
@@ -95,7 +95,6 @@ def rhythm(motion: Motion) -> dict[str, float] | None:
     if speed < WALK_MPS or not gaps["right"] or not gaps["left"] or not strides:
         return None
     right, left = (float(np.median(gaps[side])) for side in ("right", "left"))
-    down = contacts(motion)
     return {
         "steps": len(made),
         "cadence_spm": 120 / (right + left),
@@ -104,7 +103,13 @@ def rhythm(motion: Motion) -> dict[str, float] | None:
         "stride_s": float(np.median(strides)),
         "speed_mps": speed,
         "step_length_m": speed * (right + left) / 2,
-        "stance_right": float(down["right"].mean()),
-        "stance_left": float(down["left"].mean()),
-        "step_time_asymmetry": 2 * (right - left) / (right + left),
+        **{f"stance_{side}": _stance(motion, side, made) for side in gaps},
+        "step_time_asymmetry": round(2 * (right - left) / (right + left), 4) + 0.0,
     }
+
+
+def _stance(motion: Motion, side: str, made: list[Step]) -> float:
+    """Return the share of time that a foot is on the floor, from its first step to its last: of whole strides."""
+    times = [s.time_s for s in made if s.side == side]
+    within = (motion.clock >= times[0]) & (motion.clock < times[-1])
+    return float(contacts(motion)[side][within].mean()) if within.any() else float("nan")

@@ -94,6 +94,8 @@ def _print(told: dict[str, object]) -> None:
     gait: dict[str, float] = told["gait"] or {}  # type: ignore[assignment]
     for name, value in gait.items():
         print(f"gait {name:17} {value:g}")
+    if not gait and told["steps"]:
+        print(f"{'steps':22} {len(told['steps'])}, too few for a rhythm")  # type: ignore[arg-type]
     ranges: dict[str, dict[str, float]] = told["ranges_deg"]  # type: ignore[assignment]
     for name, r in ranges.items():
         print(f"{name:26} {r['min']:7.1f} to {r['max']:6.1f}°  range {r['range']:5.1f}°")

@@ -48,7 +48,14 @@ def _glance(analysis: Analysis) -> str:
         lines.append(f"walking at {g['speed_mps']:.2f} m/s, {g['cadence_spm']:.0f} steps a minute")
     elif analysis.repetitions:
         lines.append(f"{len(analysis.repetitions)} repetition(s)")
-    uneven = sorted(((abs(v), k, v) for k, v in analysis.symmetry.items() if abs(v) >= UNEVEN), reverse=True)
+    elif analysis.steps:
+        lines.append(f"{len(analysis.steps)} step(s): too few for a rhythm")
+    flat = analysis.motion.num_dims == 2
+    if flat:
+        lines.append("angles are those in the picture: anatomical only for what is filmed from the side")
+    uneven = (
+        [] if flat else sorted(((abs(v), k, v) for k, v in analysis.symmetry.items() if abs(v) >= UNEVEN), reverse=True)
+    )
     for share, name, value in uneven:
         lines.append(f"{name.replace('_', ' ')}: more on the {'right' if value > 0 else 'left'} side ({share:.0%})")
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"

@@ -81,7 +81,8 @@ def _of_parts(samples: Array, truth: Array, unit: float) -> dict[str, float]:
     for name, joints in PARTS.items():
         values = off[:, [BODY_25.index[j] for j in joints if j != "MidHip"]]
         known = np.isfinite(values)
-        out[name] = float(np.sqrt(values[known].mean())) if known.any() else np.nan
+        seen = known.any(0).sum() >= 2  # one joint, a hip or shoulder, tells nothing of a limb
+        out[name] = float(np.sqrt(values[known].mean())) if seen else np.nan
     return out
 
 

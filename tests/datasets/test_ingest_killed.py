@@ -84,3 +84,22 @@ def test_a_local_cluster_of_two_writes_the_identical_store(takes: Path, tmp_path
     )
     assert done.returncode == 3, done.stderr
     assert files_of(tmp_path / "ray") == files_of(tmp_path / "local")
+
+
+STARTING = """
+import concurrent.futures.process as process
+from lmm.datasets.shards import map_shards
+launch = process.ProcessPoolExecutor._launch_processes
+def interrupted(pool):
+    launch(pool)
+    raise KeyboardInterrupt
+process.ProcessPoolExecutor._launch_processes = interrupted
+list(map_shards(abs, [1, 2, 3], 2))
+"""
+
+
+def test_an_interrupt_while_workers_start_leaves_none_behind() -> None:
+    """They have nobody to tell them to go: the interpreter would wait for them for ever."""
+    done = subprocess.run([sys.executable, "-c", STARTING], capture_output=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert b"KeyboardInterrupt" in done.stderr

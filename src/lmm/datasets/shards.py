@@ -38,6 +38,7 @@ def map_shards(
 def _local(function: Callable[[Any], Any], jobs: list[Any], workers: int) -> Iterator[Any]:
     # fork needs no guard around the caller's script and starts at once; elsewhere the platform's own way
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_quiet_worker)
     try:
         todo = iter(jobs)
@@ -54,6 +55,10 @@ def _local(function: Callable[[Any], Any], jobs: list[Any], workers: int) -> Ite
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        # an interrupt while the pool starts leaves workers that nobody will tell to go
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.kill()
 
 
 def _quiet_worker() -> None:

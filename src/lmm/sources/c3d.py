@@ -66,7 +66,7 @@ class Header:
 
 def sniff(given: Input) -> bool:
     head = given.head[:BLOCK]
-    return len(head) == BLOCK and head[0] >= 2 and head[1] == 0x50
+    return len(head) == BLOCK and head[0] >= 2 and head[1] == 0x50 and not head.startswith(b"\x89PNG")
 
 
 @source("c3d", "C3D", sniff, extensions=(".c3d",))

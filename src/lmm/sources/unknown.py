@@ -21,6 +21,11 @@ _KINDS: tuple[tuple[Callable[[Input], object], str, str], ...] = (
     (lambda f: f.kind == "archive", "is an archive without OpenPose files", "Unpack it and give the files"),
     (lambda f: f.path.stat().st_size == 0, "is empty", "Export it again"),
     (
+        lambda f: f.head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")),
+        "is a picture, not movement",
+        "Give the recording that it was made from",
+    ),
+    (
         lambda f: f.head.startswith((b"Kaydara FBX", b"glTF")),
         "is an FBX or glTF file, which are not read",
         "Export it as BVH",

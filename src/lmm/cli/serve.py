@@ -44,4 +44,12 @@ def serve(
             raise LmmError(f"cannot serve at {host}:{port} ({why}). Choose another --port or --host.") from None
     print(f"lmm serves at http://{host}:{port} (documentation: /docs)", flush=True)
     app = create_app(model, threads or os.cpu_count() or 1)
-    uvicorn.run(app, host=host, port=port, log_level="warning", ws_max_size=MAX_MESSAGE, timeout_keep_alive=5)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        ws_max_size=MAX_MESSAGE,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+    )

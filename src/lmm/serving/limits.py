@@ -40,7 +40,7 @@ class Limits:
         self._now = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope.get("path") == "/v1/health":
             await self.app(scope, receive, send)
             return
         began, taken, loop = False, 0, asyncio.get_running_loop()

@@ -16,6 +16,7 @@ Array = NDArray[Any]
 
 MAX_PIXELS = 40_000_000  # of one frame: 8K
 REGULAR_S = 0.002  # time stamps this near to a regular clock are those of one: containers round them to 1 ms
+CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "flv", "asf")
 MAGIC = (b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11")  # Matroska, MPEG, Flash, ASF
 
 
@@ -53,7 +54,12 @@ class Video:
         """Yield (seconds, RGB picture uint8 (height, width, 3)) of every frame, in the order of showing."""
         with self._open() as container:
             for time, frame in self._decode(container):
-                yield time, self._picture(frame)
+                try:
+                    picture = self._picture(frame)
+                except (OSError, ValueError):  # a frame whose own header is damaged; FFmpeg's errors are among them
+                    self.damaged += 1
+                    continue
+                yield time, picture
 
     def times(self) -> list[float]:
         """Return the seconds of every frame, without making pictures of them."""
@@ -68,9 +74,10 @@ class Video:
                 self.path, "is a video, and the package av is missing", "pip install 'large-movement-model[video]'"
             ) from None
         try:
-            # the file protocol alone: a playlist must not make FFmpeg open what it names
-            container = av.open(str(self.path), options={"protocol_whitelist": "file"})
-        except (OSError, ValueError) as e:  # av's errors are among them
+            # containers alone: a playlist would make FFmpeg open what it names; absolute, or a colon makes it a URL
+            allowed = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
+            container = av.open(str(self.path.resolve()), options=allowed)
+        except (av.FFmpegError, OSError, ValueError) as e:
             raise InputError(
                 self.path, f"is no video that can be read ({getattr(e, 'strerror', None) or e})", "Export it again"
             ) from None

@@ -59,9 +59,12 @@ class Onnx:
         whole = np.array([[0, 0, *video.size]], np.float64)
         boxes = whole
         for time, picture in video.frames():
-            if self._detector is not None:
-                boxes = self._detect(picture)
-            found = [self._estimate(picture, box)[:, :joints] for box in boxes]
+            try:
+                if self._detector is not None:
+                    boxes = self._detect(picture)
+                found = [self._estimate(picture, box)[:, :joints] for box in boxes]
+            except Exception as e:  # onnxruntime has no common error, and any network may be given
+                raise InputError(self.path, f"cannot be run on pictures ({one_line(e, 160)})", "Give another") from None
             points = np.concatenate([np.zeros((0, joints, 3)), *found])
             seen = points[..., 2] >= LEAST_SCORE
             points = points[seen.sum(1) >= LEAST_SEEN]

@@ -99,6 +99,6 @@ def test_what_is_not_of_the_picture_is_refused(tmp_path: Path) -> None:
         render([standing([60.0] * 3).replace(size=(640, 480))], tmp_path / "out.mp4", video=given)
     with pytest.raises(InputError, match="cannot show a video"):
         render([standing([60.0] * 3)], tmp_path / "out.html", video=given)
-    with pytest.raises(InputError, match="no video that can be read"):
+    with pytest.raises(InputError, match="no such file"):
         render([standing([60.0] * 3)], tmp_path / "out.mp4", video=tmp_path / "none.mp4")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]

@@ -19,7 +19,7 @@ from lmm.core.motion import Motion
 from lmm.pipeline.clean import clean
 
 Array = NDArray[Any]
-OUTER = 2.0
+OUTER = 2.0  # percent of the frames
 LEAST_RANGE = 15.0  # degrees: the symmetry of smaller movements is what cameras do not tell
 
 

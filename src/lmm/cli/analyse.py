@@ -64,11 +64,7 @@ def analyse(
         unexpected = run_surprise(found.motion, load_model(surprise, motion, device, threads))
     told = found.summary()
     if unexpected is not None:
-        told["surprise"] = {
-            "model": unexpected.model,
-            "time_s": unexpected.times.round(3).tolist(),
-            **{k: [None if v != v else round(float(v), 3) for v in values] for k, values in unexpected.regions.items()},
-        }
+        told["surprise"] = unexpected.summary()
     if out is not None:
         if out.suffix.lower() == ".html":
             from lmm.evaluation.motion_report import motion_page

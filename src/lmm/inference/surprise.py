@@ -44,6 +44,11 @@ class Surprise:
     regions: dict[str, Array]
     model: str
 
+    def summary(self) -> dict[str, Any]:
+        """Return it as plain JSON: model, time_s, and regions, null where unseen."""
+        regions = {k: [round(float(v), 3) if np.isfinite(v) else None for v in s] for k, s in self.regions.items()}
+        return {"model": self.model, "time_s": self.times.round(3).tolist(), "regions": regions}
+
 
 def surprise(motion: Motion, model: str | Forecaster = "diffusion", seed: int = 0) -> Surprise:
     """Return the surprise of a motion, for each body part of `lmm.tokens.PARTS`; see the module.

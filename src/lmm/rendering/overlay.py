@@ -27,6 +27,7 @@ TIME_BASE = Fraction(1, 90_000)
 THICKNESS = 0.005  # of the picture's longer side
 PALE = 0.45
 AHEAD_S = (0.5, 1.0, 1.5, 2.0)  # what of a forecast a still picture shows
+RATE = 48_000  # of sound that is encoded again
 SOUND = ("aac", "mp3")  # what MP4 carries as it is; other sound is encoded again
 
 
@@ -44,8 +45,13 @@ def write(motions: list[Motion], video: Path, out: Path) -> None:
             raise MotionError(f"it is of pictures of {m.size}, and the video's are {source.size}.")
     if out.suffix == ".png":
         _still(motions, source).save(out, "PNG")
-    else:
+        return
+    from av import FFmpegError
+
+    try:
         _film(motions, source, out)
+    except FFmpegError as e:
+        raise MotionError(f"FFmpeg cannot write it ({e.strerror}). Convert the video to MP4 first.") from None
 
 
 def _film(motions: list[Motion], video: Video, out: Path) -> None:
@@ -57,40 +63,44 @@ def _film(motions: list[Motion], video: Video, out: Path) -> None:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = TIME_BASE
         first: float | None = None
-        sound = _Sound(film, video.path)
+        sound = _Sound(film, video)
         for time, picture in _lasting(video, max(m.clock[-1] for m in motions)):
             first = time if first is None else first
             drawn = _drawn(Image.fromarray(picture), motions, time)
             frame = av.VideoFrame.from_image(drawn.crop((0, 0, width, height)))
             frame.pts, frame.time_base = round((time - first) / TIME_BASE), TIME_BASE
             film.mux(stream.encode(frame))
-            sound.copy_until(time - first)
+            sound.copy_until(time, first)
         film.mux(stream.encode())
-        sound.copy_until(np.inf)
+        sound.copy_until(np.inf, first or 0.0)
+        sound.close()
 
 
 class _Sound:
     """Copies the first sound of a video into a film, along with the pictures."""
 
-    def __init__(self, film: Any, video: Path) -> None:
-        import av
-
-        self._film, self._given = film, av.open(str(video), options={"protocol_whitelist": "file"})
+    def __init__(self, film: Any, video: Video) -> None:
+        self._film, self._given = film, video.open()
         streams = self._given.streams.audio
         self._packets: Iterator[Any] = iter(())
         self._next: Any = None
         if streams:
             again = streams[0].codec_context.name not in SOUND
-            self._stream = (
-                film.add_stream("aac", rate=streams[0].rate) if again else film.add_stream_from_template(streams[0])
-            )
+            self._stream = film.add_stream("aac", rate=RATE) if again else film.add_stream_from_template(streams[0])
             self._packets = self._encoded(streams[0]) if again else self._copied(streams[0])
             self._next = next(self._packets, None)
 
-    def copy_until(self, seconds: float) -> None:
+    def copy_until(self, seconds: float, first: float) -> None:
+        """Copy what sounds up to `seconds` of the video's clock, which the film begins at `first`."""
         while self._next is not None and float((self._next.dts or 0) * self._next.time_base) <= seconds:
-            self._film.mux(self._next)
-            self._next = next(self._packets, None)
+            packet, self._next = self._next, next(self._packets, None)
+            shift = round(first / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            if packet.pts >= 0:
+                self._film.mux(packet)
+
+    def close(self) -> None:
+        self._given.close()
 
     def _copied(self, stream: Any) -> Iterator[Any]:
         for packet in self._given.demux(stream):
@@ -99,8 +109,12 @@ class _Sound:
                 yield packet
 
     def _encoded(self, stream: Any) -> Iterator[Any]:
+        from av import AudioResampler
+
+        resampler = AudioResampler(format="fltp", rate=RATE)  # AAC takes few rates
         for frame in self._given.decode(stream):
-            yield from self._stream.encode(frame)
+            for piece in resampler.resample(frame):
+                yield from self._stream.encode(piece)
         yield from self._stream.encode()
 
 

@@ -169,9 +169,7 @@ def create_app(model: str = "diffusion", workers: int = 2) -> Any:
             found = lmm.analyse(_one(file, reading))
             told: dict[str, Any] = found.summary()
             if surprise is not None:
-                s = surprise_of(found.motion, _known(surprise))
-                regions = {k: [None if v != v else float(v) for v in values] for k, values in s.regions.items()}
-                told["surprise"] = {"model": s.model, "time_s": s.times.tolist(), "regions": regions}
+                told["surprise"] = surprise_of(found.motion, _known(surprise)).summary()
             return told
 
         return await work(job)

@@ -43,28 +43,31 @@ class Limits:
         if scope["type"] != "http" or scope.get("path") == "/v1/health":
             await self.app(scope, receive, send)
             return
-        began, taken, loop = False, 0, asyncio.get_running_loop()
-        deadline = loop.time() + BODY_S
-        whole = False
+        began, taken, whole, deadline = False, 0, False, asyncio.get_running_loop().time() + BODY_S
+        refused: _TooMuch | None = None
 
         async def bounded() -> Any:
-            nonlocal taken, whole
+            nonlocal taken, whole, refused
             if whole:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.01, deadline - loop.time()))
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
             except TimeoutError:
-                raise _TooMuch(408, f"the body did not come within {BODY_S:g} s. Send it faster.") from None
+                refused = _TooMuch(408, f"the body did not come within {BODY_S:g} s. Send it faster.")
+                raise refused from None
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if taken > MAX_BODY:
-                raise _TooMuch(413, f"the body is over {MAX_BODY >> 20} MiB. Send a shorter take.")
+                refused = _TooMuch(413, f"the body is over {MAX_BODY >> 20} MiB. Send a shorter take.")
+                raise refused
             return message
 
         async def told(message: Any) -> None:
             nonlocal began
-            began = True
-            await send(message)
+            if refused is None:  # else the application, which took it for a damaged body, would answer something else
+                began = True
+                await send(message)
 
         told_length = dict(scope["headers"]).get(b"content-length", b"0")
         self._now += 1
@@ -75,12 +78,14 @@ class Limits:
                 raise _TooMuch(413, f"the body is over {MAX_BODY >> 20} MiB. Send a shorter take.")
             async with asyncio.timeout(BODY_S + JOB_S):
                 await self.app(scope, bounded, told)
-        except (_TooMuch, TimeoutError) as e:
-            refused = e if isinstance(e, _TooMuch) else _TooMuch(504, f"no answer within {JOB_S:g} s. Send less.")
-            if not began:
-                await _refuse(send, refused)
+        except _TooMuch as e:
+            refused = e
+        except TimeoutError:
+            refused = _TooMuch(504, f"no answer within {JOB_S:g} s. Send less.")
         finally:
             self._now -= 1
+        if refused is not None and not began:
+            await _refuse(send, refused)
 
 
 async def _refuse(send: Any, refused: _TooMuch) -> None:

@@ -140,15 +140,11 @@ class Engine:
 
     def _serve(self) -> None:
         """Feed one worker process, and start another where one dies."""
-        spawn = multiprocessing.get_context("spawn")
-        process: Any = None
+        process, ours = _worker(self._model)
         while True:
-            if process is None or not process.is_alive():
-                ours, theirs = spawn.Pipe()
-                process = spawn.Process(target=work, args=(theirs, self._model), daemon=True)
-                process.start()
-                theirs.close()
             taken = self._take()
+            if taken and not process.is_alive():
+                process, ours = _worker(self._model)
             if not taken:
                 ours.close()
                 process.join(5)
@@ -180,6 +176,16 @@ class Engine:
             return [self._waiting.popleft() for _ in range(share)]
 
 
+def _worker(model: str) -> tuple[Any, Any]:
+    """Start a worker process; return it, and our end of its pipe."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=work, args=(theirs, model), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
 def work(pipe: Any, model: str) -> None:
     """Answer batches of (wish, times, frames) that come through `pipe`, until it is closed: a worker's whole life."""
     import signal
@@ -202,9 +208,9 @@ def work(pipe: Any, model: str) -> None:
         for i, (wish, times, frames) in enumerate(asked):
             layout: Literal["xyc", "xyz"] = "xyc" if wish.space == "image" else "xyz"
             try:
-                network = networks.setdefault(layout, None) or load(model, layout)
-                networks[layout] = network
-                fps = network.features.fps
+                if layout not in networks:
+                    networks[layout] = load(model, layout)
+                fps = networks[layout].features.fps
                 context = context_of(wish, times, frames, fps)
             except LmmError as e:
                 answers[i] = e

@@ -23,6 +23,7 @@ import math
 import struct
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmm.core.errors import LmmError
 from lmm.serving.limits import IDLE_S, MAX_CLIENTS, MAX_MESSAGE
-from lmm.serving.live import Engine, Stream, Wish
+from lmm.serving.live import MAX_RATE, MEMORY_S, Engine, Stream, Wish
 
 MAX_SAMPLES, MAX_SECONDS = 50, 4.0
 
@@ -71,18 +72,25 @@ async def serve_stream(socket: WebSocket, state: Any) -> None:
     except WebSocketDisconnect:
         pass
     except _Ended as e:
-        await socket.close(e.code, e.reason[:120])
-    except (LmmError, ValidationError) as e:
-        first = e.errors()[0] if isinstance(e, ValidationError) else None
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(e)
-        await socket.close(1008, reason.encode()[:120].decode(errors="ignore"))
+        await _close(socket, e.code, e.reason)
+    except ValidationError as e:
+        first = e.errors()[0]
+        await _close(socket, 1008, f"{'.'.join(map(str, first['loc'])) or 'the first message'}: {first['msg']}")
+    except LmmError as e:
+        await _close(socket, 1008, str(e))
     finally:
         state.clients -= 1
 
 
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    with suppress(WebSocketDisconnect, RuntimeError):  # who has left needs no reason
+        await socket.close(code, reason.encode()[:120].decode(errors="ignore"))
+
+
 async def _stream(socket: WebSocket, stream: Stream, engine: Engine, binary: bool) -> None:
     fresh = asyncio.Event()
-    came: deque[tuple[float, float]] = deque()  # seconds of the frames since the last forecast, and when they came
+    # seconds of the frames since the last forecast, and when they came
+    came: deque[tuple[float, float]] = deque(maxlen=round(MEMORY_S * MAX_RATE))
     last = -math.inf
 
     async def listen() -> None:
@@ -119,7 +127,8 @@ async def _stream(socket: WebSocket, stream: Stream, engine: Engine, binary: boo
 
 async def _message(socket: WebSocket) -> str | bytes:
     try:
-        message = await asyncio.wait_for(socket.receive(), IDLE_S)
+        async with asyncio.timeout(IDLE_S):  # wait_for would swallow the task's end where a message is there already
+            message = await socket.receive()
     except TimeoutError:
         raise _Ended(1008, f"nothing came for {IDLE_S:g} s.") from None
     if message["type"] == "websocket.disconnect":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lmm.core.errors import InputError
 from lmm.core.motion import MAX_FRAMES
+from lmm.sources.files import Input
 
 Array = NDArray[Any]
 
@@ -38,9 +39,9 @@ class Video:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Input(path).path  # which refuses pipes and devices
         self.damaged = 0
-        with self._open() as container:
+        with self.open() as container:
             stream = container.streams.video[0]
             self.rate = float(stream.average_rate) if stream.average_rate else None
             seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
@@ -52,7 +53,7 @@ class Video:
 
     def frames(self) -> Iterator[tuple[float, Array]]:
         """Yield (seconds, RGB picture uint8 (height, width, 3)) of every frame, in the order of showing."""
-        with self._open() as container:
+        with self.open() as container:
             for time, frame in self._decode(container):
                 try:
                     picture = self._picture(frame)
@@ -63,10 +64,11 @@ class Video:
 
     def times(self) -> list[float]:
         """Return the seconds of every frame, without making pictures of them."""
-        with self._open() as container:
+        with self.open() as container:
             return [time for time, _ in self._decode(container)]
 
-    def _open(self) -> Any:
+    def open(self) -> Any:
+        """Return the container, to be closed by the caller. Raises InputError if FFmpeg cannot read it."""
         try:
             import av
         except ImportError:

@@ -115,7 +115,11 @@ class _Worker:
         self._asked = 0
 
     def __enter__(self) -> _Worker:
-        self.answer()  # it is ready
+        try:
+            self.answer()  # it is ready
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def ask(self, picture: Array) -> None:

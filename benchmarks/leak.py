@@ -17,8 +17,7 @@ import torch
 from lmm.models.loading import load
 from lmm.models.network import mean_loss
 from lmm.training.config import read_train_config
-from lmm.training.data import load_data
-from lmm.training.loop import val_batches
+from lmm.training.forecaster import load_data, val_batches
 
 
 def main() -> None:

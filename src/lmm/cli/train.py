@@ -23,11 +23,9 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train a model. The run's folder keeps config, logs, checkpoints, and the best weights in best/."""
-    from lmm.models.loading import architecture
     from lmm.training.config import read_train_config
 
     settings = read_train_config(config, changes)
-    architecture(settings.model)  # torch is missing, or the name is wrong: say so first
     chosen = choose_device(device, threads)
     from lmm.training.loop import train as run
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from lmm.models.network import Network
-from lmm.training.config import TrainConfig
-from lmm.training.data import RunData
+
+if TYPE_CHECKING:
+    from lmm.training.forecaster import ForecasterConfig, RunData
 
 
-def write_card(folder: Path, network: Network, config: TrainConfig, data: RunData, state: dict[str, Any]) -> None:
+def write_card(folder: Path, network: Network, config: ForecasterConfig, data: RunData, state: dict[str, Any]) -> None:
     """Write README.md of a model's folder, in the form that the Hugging Face hub reads."""
     c, told = network.config, data.told
     closed = "NC" in c.licence

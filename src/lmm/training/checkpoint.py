@@ -21,8 +21,9 @@ def save_checkpoint(
     folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> Path:
     """Write ``checkpoint-STEP.safetensors`` and remove all but the last KEPT. Raises InputError if that fails."""
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    frozen = _frozen(network)
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items() if k not in frozen}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items() if k not in frozen}
     for i, slot in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v for k, v in slot.items()}
     whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
@@ -37,13 +38,17 @@ def load_checkpoint(
     folder: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> dict[str, Any] | None:
     """Load the newest whole checkpoint into what is given and return its state; None if there is none."""
+    frozen = _frozen(network)
     for path in reversed(_found(folder)):
         try:
             with safe_open(path, "pt") as f:
                 tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
                 state: dict[str, Any] = json.loads(f.metadata()["state"])
-            network.load_state_dict(_under("network.", tensors))
-            average.load_state_dict(_under("average.", tensors))
+            for name, module in (("network.", network), ("average.", average)):
+                given = _under(name, tensors)
+                if given.keys() != module.state_dict().keys() - frozen:
+                    raise ValueError("its weights have other names")
+                module.load_state_dict(given, strict=False)
             slots: dict[int, dict[str, Tensor]] = {}
             for name, value in _under("optimizer.", tensors).items():
                 index, key = name.split(".", 1)
@@ -55,6 +60,11 @@ def load_checkpoint(
             ) from None
         return state
     return None
+
+
+def _frozen(network: nn.Module) -> set[str]:
+    """Return the names of the weights that are not trained: a run begins with them, they need not be kept."""
+    return {name for name, p in network.named_parameters() if not p.requires_grad}
 
 
 def _found(folder: Path) -> list[Path]:

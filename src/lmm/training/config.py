@@ -10,8 +10,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmm.core.errors import InputError, LmmError, one_line
-from lmm.datasets.windows import Augmentation
-from lmm.pipeline.features import Layout
 
 MAX_BYTES = 1 << 20
 
@@ -31,22 +29,16 @@ class Corpus(BaseModel):
     val: bool = True
 
 
-class TrainConfig(BaseModel):
-    """One training run.
+class RunConfig(BaseModel):
+    """What every training run has; each kind of model adds its own settings (`lmm.training.kinds`).
 
-    model, size, layout  of the network; ``options`` are the architecture's own (see its module)
-    start_from           a model's folder whose weights the run begins with, say to tune it to one's own data; its
-                         statistics and joints are kept, and its licence is added to that of the data
-    data                 the stores; clips of split train are trained on, those of split val choose the weights
-    val_subjects         subjects of split train that are used for validation instead
-    split_by             ``subject`` · ``clip``: 90 % of all clips train and 10 % validate, whoever moves in them. It
-                         leaks, and is there to show what that is worth
-    views                virtual cameras, evenly in azimuth, that 3D clips are seen by if the layout is 2D
-    epochs, epoch_windows, batch   an epoch is so many windows, drawn in batches
+    model, size          of the network
+    start_from           a model's folder whose weights the run begins with, say to tune it to one's own data
+    data                 the stores
+    epochs, epoch_windows, batch   an epoch is so many windows (of motion, text, or both), drawn in batches
     lr, schedule, warmup_steps, weight_decay, clip_norm, ema   of AdamW and of the averaged weights that are kept
     patience             epochs without a better validation loss after which training stops; 0: never
-    val_windows          windows of the validation clips, always the same
-    statistics_windows   windows of the training clips that the features' statistics are taken from
+    val_windows          windows held out to choose the weights by, always the same
     precision            ``bf16`` computes in bfloat16 where that is safe (GPU)
     workers              processes that cut windows; 0: none
     checkpoint_steps     steps between checkpoints, from which `--resume` goes on exactly
@@ -56,15 +48,8 @@ class TrainConfig(BaseModel):
 
     model: str
     size: str = "small"
-    layout: Layout
-    options: dict[str, bool | int | float | str] = {}
-    dropout: float = Field(default=0.1, ge=0, lt=1)
     start_from: str | None = None
     data: tuple[Corpus, ...] = Field(min_length=1)
-    val_subjects: tuple[str, ...] = ()
-    split_by: Literal["subject", "clip"] = "subject"
-    views: int = Field(default=9, ge=1, le=360)
-    augmentation: Augmentation | None = Augmentation()
     epochs: int = Field(default=25, ge=1)
     epoch_windows: int = Field(default=4096, ge=1)
     batch: int = Field(default=64, ge=1, le=65536)
@@ -76,7 +61,6 @@ class TrainConfig(BaseModel):
     ema: float = Field(default=0.999, ge=0, lt=1)
     patience: int = Field(default=0, ge=0)
     val_windows: int = Field(default=512, ge=1)
-    statistics_windows: int = Field(default=2048, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = Field(default=0, ge=0, le=256)
     checkpoint_steps: int = Field(default=200, ge=1)
@@ -91,11 +75,13 @@ class TrainConfig(BaseModel):
         return self.epochs * self.steps_per_epoch
 
 
-def read_train_config(path: str | Path, changes: list[str] | None = None) -> TrainConfig:
+def read_train_config(path: str | Path, changes: list[str] | None = None) -> RunConfig:
     """Return the config in a YAML file, with `changes` such as ``lr=1e-4`` or ``augmentation.mirror=0``.
 
-    Raises InputError that names the field that does not hold.
+    Raises InputError that names the field that does not hold, LmmError if the model is unknown.
     """
+    from lmm.training.kinds import kind
+
     source = Path(path)
     try:
         if source.stat().st_size > MAX_BYTES:
@@ -107,8 +93,9 @@ def read_train_config(path: str | Path, changes: list[str] | None = None) -> Tra
         raise InputError(source, "is not a list of settings (name: value)", "See configs/ for examples")
     for change in changes or []:
         _set(values, change)
+    settings = kind(str(values.get("model"))).settings
     try:
-        return TrainConfig.model_validate(values)
+        return settings.model_validate(values)
     except ValidationError as e:
         first = e.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -21,28 +21,23 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lmm.core.errors import InputError, LmmError
 from lmm.core.writing import write_bytes
-from lmm.datasets.windows import Batch, Sampler
-from lmm.models.config import read_config
-from lmm.models.loading import architecture
-from lmm.models.network import Network
-from lmm.pipeline.features import FeatureSpec
-from lmm.training.card import write_card
 from lmm.training.checkpoint import load_checkpoint, save_checkpoint
-from lmm.training.config import TrainConfig
-from lmm.training.data import VAL_SEED, RunData, load_data
+from lmm.training.config import RunConfig
+from lmm.training.kinds import Run, kind
 
 LOG = "log.csv"
+VAL_NOISE = 1 << 30  # in place of a process's number
 FIELDS = ("step", "epoch", "loss", "val_loss", "lr", "grad_norm", "seconds")
 Report = Callable[[dict[str, Any]], None]
 
 
 def train(
-    config: TrainConfig, out: Path, resume: bool = False, device: str = "cpu", report: Report | None = None
+    config: RunConfig, out: Path, resume: bool = False, device: str = "cpu", report: Report | None = None
 ) -> Path:
     """Train as `config` says and return the folder of the best weights, ``OUT/best``.
 
@@ -68,41 +63,24 @@ def train(
             dist.destroy_process_group()
 
 
-def _train(config: TrainConfig, out: Path, device: torch.device, report: Report, rank: int, world: int) -> Path:
+def _train(config: RunConfig, out: Path, device: torch.device, report: Report, rank: int, world: int) -> Path:
     torch.manual_seed(config.seed)
-    kind = architecture(config.model)
-    before = _begun_from(config, kind)
-    plain = before or kind.of_size(config.size, FeatureSpec(layout=config.layout))
-    data = load_data(config, plain.context_frames, plain.block_frames, before and before.config)
-    torch.manual_seed(config.seed)
-    network: Network = kind.of_size(
-        config.size,
-        data.spec,
-        joints=data.joints,
-        options=config.options,
-        dropout=config.dropout,
-        licence=data.licence,
-        trained_on=data.trained_on,
-    ).to(device)
-    if before is None:
-        batches = max(1, config.statistics_windows // config.batch)
-        network.fit(network.example(data.train.batch(config.seed, i, config.batch)) for i in range(batches))
-    else:
-        network.load_state_dict(before.state_dict())
-    average = copy.deepcopy(network).requires_grad_(False).eval()
-    optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
+    run = kind(config.model).prepare(config, device)
+    network = run.network
+    frozen = {id(p): p for p in network.parameters() if not p.requires_grad}
+    average = copy.deepcopy(network, frozen).requires_grad_(False).eval()  # which shares what is not trained
+    optimizer = torch.optim.AdamW(_groups(run), config.lr, weight_decay=config.weight_decay)
     begun: dict[str, Any] = {"step": 0, "best": math.inf, "bad_epochs": 0, "val_loss": None}
     state = load_checkpoint(out, network, average, optimizer) or begun
     log = _Log(out, state["step"], rank)
-    val = [network.example(b) for b in val_batches(data.val, config)]
     start = time.monotonic()
-    steps = _batches(data.train, config, state["step"], rank, world)
+    steps = _batches(run, config, state["step"], rank, world)
     for step, batch in zip(range(state["step"], config.steps), steps, strict=False):
         if config.patience and state["bad_epochs"] >= config.patience:
             break
         lr = learning_rate(config, step)
         torch.manual_seed(_seed(config.seed, step, rank))
-        loss, norm = _step(network, network.example(batch), optimizer, lr, step / config.steps, config, world)
+        loss, norm = _step(network, run.place(batch), optimizer, lr, step / config.steps, config, world)
         _follow(average, network, min(config.ema, (1 + step) / (10 + step)))
         state["step"] = step + 1
         row = {"step": step + 1, "epoch": step // config.steps_per_epoch, "loss": loss, "lr": lr, "grad_norm": norm}
@@ -113,13 +91,12 @@ def _train(config: TrainConfig, out: Path, device: torch.device, report: Report,
                 "are whole: try a smaller lr in a new run."
             )
         if (step + 1) % config.steps_per_epoch == 0:
-            state["val_loss"] = row["val_loss"] = validate(average, val, config)
+            state["val_loss"] = row["val_loss"] = validate(average, run.val, config)
             better = state["val_loss"] < state["best"]
             state["best"] = min(state["best"], state["val_loss"])
             state["bad_epochs"] = 0 if better else state["bad_epochs"] + 1
             if better and rank == 0:
-                average.calibrate(val)
-                _save_best(average, out, config, data, state)
+                _save_best(run, average, out, state)
         log.write(row)
         if rank == 0 and (state["step"] % config.checkpoint_steps == 0 or state["step"] == config.steps):
             save_checkpoint(out, network, average, optimizer, state)
@@ -127,7 +104,7 @@ def _train(config: TrainConfig, out: Path, device: torch.device, report: Report,
     return out / "best"
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: RunConfig, step: int) -> float:
     """Return the rate at `step`: linear warm-up, then constant or half a cosine down to 2 % of it."""
     warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
     if config.schedule == "constant":
@@ -137,19 +114,19 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 @torch.no_grad()
-def validate(network: Network, batches: list[Any], config: TrainConfig) -> float:
+def validate(network: nn.Module, batches: list[Any], config: RunConfig) -> float:
     """Return the network's validation loss over fixed windows with fixed noise."""
     network.eval()
     total = count = 0.0
     for i, batch in enumerate(batches):
-        torch.manual_seed(_seed(config.seed, i, VAL_SEED))
+        torch.manual_seed(_seed(config.seed, i, VAL_NOISE))
         loss, number = network.validation(batch)
         total, count = total + float(loss), count + float(number)
     return total / max(count, 1)
 
 
 def _step(
-    network: Network, batch: Any, optimizer: Any, lr: float, progress: float, config: TrainConfig, world: int
+    network: nn.Module, batch: Any, optimizer: Any, lr: float, progress: float, config: RunConfig, world: int
 ) -> tuple[float, float]:
     network.train()
     kind = next(network.parameters()).device.type
@@ -165,7 +142,7 @@ def _step(
         g.div_(sums[1].clamp(min=1))
     norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["scale"]
     mean = float(sums[0] / sums[1].clamp(min=1))
     if math.isfinite(mean) and math.isfinite(float(norm)):
         optimizer.step()
@@ -177,55 +154,52 @@ def _sum_over_processes(tensors: list[Tensor]) -> None:
         dist.all_reduce(t)
 
 
+def _groups(run: Run) -> list[dict[str, Any]]:
+    return run.groups or [{"params": [p for p in run.network.parameters() if p.requires_grad], "scale": 1.0}]
+
+
 @torch.no_grad()
-def _follow(average: Network, network: Network, decay: float) -> None:
-    ours, theirs = list(average.parameters()), list(network.parameters())
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    pairs = zip(average.parameters(), network.parameters(), strict=True)
+    ours, theirs = zip(*((a, n) for a, n in pairs if n.requires_grad), strict=True)
     torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
-def _save_best(average: Network, out: Path, config: TrainConfig, data: RunData, state: dict[str, Any]) -> None:
+def _save_best(run: Run, average: nn.Module, out: Path, state: dict[str, Any]) -> None:
     """Write ``best/`` beside the one before, then put it in its place: weights and card are always of one step."""
     best, fresh, before = out / "best", out / ".best", out / ".before"
     for left in (fresh, before):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    average.save_pretrained(fresh)
-    write_card(fresh, average, config, data, state)
+    run.save(average, fresh, state)
     if best.exists():
         best.rename(before)
     fresh.rename(best)
     shutil.rmtree(before, ignore_errors=True)
 
 
-class _Steps(Dataset[Batch]):
+class _Steps(Dataset[Any]):
     """Batch number i of a run; each is cut when asked for, in whichever process."""
 
-    def __init__(self, sampler: Sampler, config: TrainConfig, part: slice) -> None:
-        self._sampler, self._config, self._part = sampler, config, part
+    def __init__(self, run: Run, steps: int, part: slice) -> None:
+        self._batch, self._steps, self._part = run.batch, steps, part
 
     def __len__(self) -> int:
-        return self._config.steps
+        return self._steps
 
-    def __getitem__(self, step: int) -> Batch:
-        return self._sampler.batch(self._config.seed, step, self._config.batch, part=self._part)
+    def __getitem__(self, step: int) -> Any:
+        return self._batch(step, self._part)
 
 
-def _batches(sampler: Sampler, config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Batch]:
-    steps = _Steps(sampler, config, slice(rank, None, world))
+def _batches(run: Run, config: RunConfig, start: int, rank: int, world: int) -> Iterator[Any]:
+    steps = _Steps(run, config.steps, slice(rank, None, world))
     loader = DataLoader(
         steps, batch_size=None, sampler=range(start, config.steps), num_workers=config.workers, collate_fn=_same
     )
     return iter(loader)
 
 
-def _same(batch: Batch) -> Batch:
+def _same(batch: Any) -> Any:
     return batch
-
-
-def val_batches(sampler: Sampler, config: TrainConfig) -> Iterator[Batch]:
-    """Return the fixed windows by which a run chooses its weights."""
-    size = min(config.batch, config.val_windows)
-    for i in range(max(1, config.val_windows // size)):
-        yield sampler.batch(VAL_SEED, i, size)
 
 
 def _seed(*numbers: int) -> int:
@@ -239,19 +213,7 @@ def _seed(*numbers: int) -> int:
     return x >> 1
 
 
-def _begun_from(config: TrainConfig, kind: Any) -> Network | None:
-    """Return the network that the run starts from. Raises InputError if it is of another kind than the config's."""
-    if config.start_from is None:
-        return None
-    found = read_config(Path(config.start_from))
-    wanted = (config.model, config.size, config.layout)
-    if (found.architecture, found.size, found.spec.layout) != wanted:
-        raise InputError(config.start_from, f"is a {found.name}", f"Set model, size and layout so, not {wanted}")
-    network: Network = kind.from_pretrained(config.start_from)
-    return network
-
-
-def _claim(out: Path, config: TrainConfig, resume: bool) -> None:
+def _claim(out: Path, config: RunConfig, resume: bool) -> None:
     """Make the run's folder. A folder with another run, or with this one unless it is to be resumed, is refused."""
     path, text = out / "config.json", json.dumps(config.model_dump(mode="json"), indent=1)
     if path.is_file():

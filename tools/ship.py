@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from lmm.models.config import read_config
+from lmm.models.config import NetworkConfig, read_config
 from lmm.models.loading import SHIPPED
 
 COLUMNS = ("frame_1", "frame_15", "frame_30", "overall")
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("results", type=Path, nargs="+")
     options = parser.parse_args()
-    name = read_config(options.model).name
+    name = read_config(options.model, NetworkConfig).name
     folder = SHIPPED / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

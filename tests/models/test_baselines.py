@@ -10,7 +10,7 @@ from lmm.core.errors import LmmError, MotionError
 from lmm.core.motion import make_motion
 from lmm.datasets.synthetic import gait
 from lmm.models.baselines import RULES, Baseline
-from lmm.models.loading import infos
+from lmm.models.loading import forecasters
 from lmm.pipeline.features import MIDHIP, NECK
 from lmm.skeletons import BODY_25
 
@@ -78,7 +78,7 @@ def test_torch_in_torch_out() -> None:
         np.testing.assert_array_equal(got.numpy(), expected)
 
 
-@pytest.mark.parametrize("name", [i.name for i in infos() if i.layout != "xyc"])
+@pytest.mark.parametrize("name", [i.name for i in forecasters() if i.layout != "xyc"])
 @pytest.mark.parametrize("frames", [1, 4, 37, 200])
 def test_every_model_forecasts_contexts_of_any_length(name: str, frames: int) -> None:
     walk = gait(seconds=15.0, fps=15.0).crop(0, frames)

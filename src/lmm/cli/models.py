@@ -46,17 +46,17 @@ def info(
 
 @app.command("check")
 def check(json: Json = False) -> int:
-    """Run every model once on a synthetic walk and say whether it works."""
+    """Run every forecaster once on a synthetic walk and say whether it works."""
     import numpy as np
 
     from lmm.datasets.synthetic import gait
     from lmm.inference.forecast import forecast
-    from lmm.models.loading import infos
+    from lmm.models.loading import forecasters
     from lmm.pipeline.cameras import Camera, project
 
     walk = gait(seconds=9.0, fps=30.0)
     seen = {"xyz": walk, "any": walk, "xyc": project(walk, Camera())}
-    results = {i.name: bool(np.isfinite(forecast(seen[i.layout], i.name).joint("MidHip")).all()) for i in infos()}
+    results = {i.name: bool(np.isfinite(forecast(seen[i.layout], i.name).joint("MidHip")).all()) for i in forecasters()}
     if json:
         print_json({"models": results})
     else:

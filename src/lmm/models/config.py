@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,6 +13,7 @@ from lmm.models.forecaster import ModelInfo
 from lmm.pipeline.features import NUM_JOINTS, FeatureSpec
 
 CONFIG = "config.json"
+MAX_BYTES = 4 << 20
 MAX_WIDTH, MAX_LAYERS, MAX_WEIGHTS = 4096, 64, 100_000_000
 
 
@@ -66,11 +68,41 @@ class NetworkConfig(BaseModel):
         )
 
 
-def read_config(folder: Path) -> NetworkConfig:
+class Header(BaseModel):
+    """What the config.json of every kind of model says about it, whatever else it holds."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    architecture: str
+    size: str
+    licence: str
+    trained_on: str
+    parameters: int = Field(default=0, ge=0)
+    block_frames: int | None = None  # forecasters alone have blocks
+
+    @property
+    def name(self) -> str:
+        """``<architecture>-<size>``, with ``-nc`` where the data forbid commercial use."""
+        return "-".join([self.architecture, self.size, *(["nc"] if "NC" in self.licence else [])])
+
+    @property
+    def info(self) -> ModelInfo:
+        """What `lmm models info` tells. Their layout is ``codec``, that of `pipeline.codec_features`."""
+        return ModelInfo(
+            self.name, self.architecture, self.size, self.parameters, "codec", self.licence, self.trained_on
+        )
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def read_config(folder: Path, kind: type[C]) -> C:
     """Return the config of a model's folder. Raises InputError if there is none, or it does not hold."""
     path = folder / CONFIG
     try:
-        return NetworkConfig.model_validate_json(path.read_text("utf-8"))
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(path, "is too large for a config", "Give a folder that lmm train wrote")
+        return kind.model_validate_json(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError, json.JSONDecodeError) as e:
         raise InputError(
             folder, f"is no model of lmm ({one_line(e, 160)})", "Give a folder that lmm train wrote"

@@ -1,4 +1,4 @@
-"""A model's name → a forecaster: baselines, the models that come with lmm, and folders that `lmm train` wrote."""
+"""A model's name → a model: baselines, the models that come with lmm, and folders that `lmm train` wrote."""
 
 from __future__ import annotations
 
@@ -9,33 +9,69 @@ from typing import Any
 from lmm.core.errors import LmmError
 from lmm.core.registry import architectures
 from lmm.models.baselines import RULES, Baseline
-from lmm.models.config import CONFIG, NetworkConfig, read_config
+from lmm.models.config import CONFIG, Header, NetworkConfig, read_config
 from lmm.models.forecaster import Forecaster, ModelInfo
 from lmm.pipeline.features import Layout
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 
 
+def headers() -> dict[str, Header]:
+    """Return what the models that come with this installation say about themselves, by name."""
+    return {p.parent.name: read_config(p.parent, Header) for p in sorted(SHIPPED.glob(f"*/{CONFIG}"))}
+
+
 def shipped() -> dict[str, NetworkConfig]:
-    """Return the configs of the models that come with this installation, by name."""
-    return {p.parent.name: read_config(p.parent) for p in sorted(SHIPPED.glob(f"*/{CONFIG}"))}
+    """Return the configs of the forecasters among them."""
+    return {n: read_config(SHIPPED / n, NetworkConfig) for n, h in headers().items() if h.block_frames}
 
 
-def infos() -> list[ModelInfo]:
-    """Return what there is: the baselines, and all that is shipped."""
+def forecasters() -> list[ModelInfo]:
+    """Return the forecasters that there are: the baselines, and all that is shipped."""
     known = [Baseline(name, "xyz").info for name in RULES]
     return known + [c.info(c.parameters) for c in shipped().values()]
 
 
+def infos() -> list[ModelInfo]:
+    """Return all models that there are."""
+    return forecasters() + [h.info for h in headers().values() if not h.block_frames]
+
+
 def describe(name: str) -> ModelInfo:
     """Return what the model called `name` is, without loading it. Raises LmmError if there is none."""
-    if name in RULES:
-        return Baseline(name, "xyz").info
-    folder, models = Path(name), shipped()
-    if name not in models and not folder.is_dir():
-        raise LmmError(_unknown(name, models))
-    config = models[name] if name in models else read_config(folder)
-    return config.info(config.parameters)
+    known = {i.name: i for i in infos()}
+    if name in known:
+        return known[name]
+    if not Path(name).is_dir():
+        raise LmmError(_unknown(name, list(known)))
+    if (header := read_config(Path(name), Header)).block_frames:
+        config = read_config(Path(name), NetworkConfig)
+        return config.info(config.parameters)
+    return header.info
+
+
+def find(name: str, architecture: str) -> Path:
+    """Return the folder of a model that is no forecaster.
+
+    `name` is a shipped one; its architecture, which names the largest shipped one that is free for commercial use; or
+    a folder. Raises LmmError if there is none, or it is of another architecture.
+    """
+    ours = {n: h for n, h in headers().items() if h.architecture == architecture}
+    if name == architecture:
+        free = {n: h for n, h in ours.items() if "NC" not in h.licence}
+        if not free:
+            raise LmmError(
+                f"no {name} that comes with lmm is free for all uses. Name one: {', '.join(ours) or 'none'}."
+            )
+        return SHIPPED / max(free, key=lambda n: free[n].parameters)
+    if name in ours:
+        return SHIPPED / name
+    if not Path(name).is_dir():
+        raise LmmError(_unknown(name, [architecture, *ours]))
+    found = read_config(Path(name), Header).architecture
+    if found != architecture:
+        raise LmmError(f"{name}: holds a model of architecture {found}, not {architecture}. Give another folder.")
+    return Path(name)
 
 
 def load(name: str, layout: Layout) -> Forecaster:
@@ -49,14 +85,15 @@ def load(name: str, layout: Layout) -> Forecaster:
         return Baseline(name, layout)
     folder, models = Path(name), shipped()
     if name not in models and folder.is_dir():
-        found, config = folder, read_config(folder)
+        found, config = folder, read_config(folder, NetworkConfig)
     else:
         free = [
             m for m, c in models.items() if c.architecture == name and c.spec.layout == layout and "NC" not in c.licence
         ]
         chosen = name if name in models else max(free, key=lambda m: models[m].parameters, default=None)
         if chosen is None:
-            raise LmmError(_unknown(name, models, f" for {_kind(layout)}"))
+            known = [*RULES, *models, *sorted({c.architecture for c in models.values()})]
+            raise LmmError(_unknown(name, known, f" for {_kind(layout)}"))
         found, config = SHIPPED / chosen, models[chosen]
     if config.spec.layout != layout:
         raise LmmError(
@@ -82,8 +119,7 @@ def _kind(layout: Layout) -> str:
     return "2D motions in pixels" if layout == "xyc" else "3D motions in metres"
 
 
-def _unknown(name: str, models: dict[str, NetworkConfig], motions: str = "") -> str:
-    known = [*RULES, *models, *sorted({c.architecture for c in models.values()})]
+def _unknown(name: str, known: list[str], motions: str = "") -> str:
     near = difflib.get_close_matches(name, known, 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown model {name!r}{motions}.{hint} Known: {', '.join(known)}; or give a model's folder."

@@ -230,7 +230,7 @@ class Network(nn.Module, ModelHubMixin, ABC):
         Raises InputError if a folder holds no config, or weights that do not fit it.
         """
         if Path(pretrained_model_name_or_path).is_dir():  # before the hub's reader, which trusts what it reads
-            read_config(Path(pretrained_model_name_or_path))
+            read_config(Path(pretrained_model_name_or_path), NetworkConfig)
         return super().from_pretrained(pretrained_model_name_or_path, **given)
 
     @classmethod
@@ -242,7 +242,7 @@ class Network(nn.Module, ModelHubMixin, ABC):
             folder = Path(
                 snapshot_download(model_id, local_files_only=local_files_only, allow_patterns=allowed, **kept)
             )
-        config = read_config(folder)
+        config = read_config(folder, NetworkConfig)
         if config.architecture != cls.architecture:
             raise InputError(folder, f"holds a network of architecture {config.architecture}, not {cls.architecture}")
         network = cls(config)

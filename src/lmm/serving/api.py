@@ -26,7 +26,7 @@ from lmm.core.errors import InputError, LmmError
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
 from lmm.inference.surprise import surprise as surprise_of
-from lmm.models.loading import infos
+from lmm.models.loading import forecasters, infos
 from lmm.pipeline.convert import to_body25
 from lmm.serving import limits
 from lmm.serving.live import Engine
@@ -215,7 +215,7 @@ def _file_responses() -> dict[int | str, dict[str, Any]]:
 
 def _known(model: str) -> str:
     """Return the name of a model that comes with lmm, or of an architecture: never a folder of this machine."""
-    named = {i.name for i in infos()}
+    named = {i.name for i in forecasters()}
     if model not in named | {n.split("-")[0] for n in named}:
         raise LmmError(f"there is no model {model!r}. GET /v1/models lists those that there are.")
     return model

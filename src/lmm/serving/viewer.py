@@ -28,7 +28,7 @@ from lmm.core.errors import InputError, LmmError, one_line
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
 from lmm.inference.forecast import MAX_SAMPLES, MAX_SECONDS, forecast
-from lmm.models.loading import infos
+from lmm.models.loading import forecasters
 from lmm.rendering.draw import GRID, HUES, RULE, SIDES, Colour, grid_step
 from lmm.rendering.scene import LEFT, MIDDLE, RIGHT
 from lmm.serving.stage import HIGH, LOW, Actor, Look, Stage, palettes, picture, ways
@@ -256,7 +256,7 @@ class Viewer:
         """Offer the models that fit the chosen motion: learned ones first, those free for all uses before others."""
         actor = self._actor(self._subject.value)
         layout = "xyc" if actor.panel.num_dims == 2 else "xyz"
-        fitting = [i for i in infos() if i.layout in ("any", layout)]
+        fitting = [i for i in forecasters() if i.layout in ("any", layout)]
         fitting.sort(key=lambda i: (i.kind == "baseline", "NC" in i.licence))
         self._model.options = tuple(i.name for i in fitting)
 
@@ -322,7 +322,7 @@ class Viewer:
         added = self._add(future.replace(meta={**kept, **future.meta}))
         if not self._playing:
             self._time.value = float(added.track.segments[-1].times[0]) + added.delay
-        licence = next(i.licence for i in infos() if i.name == self._model.value)
+        licence = next(i.licence for i in forecasters() if i.name == self._model.value)
         return f"{added.name}. {licence}" if "NC" in licence else added.name
 
     def _export(self, client: viser.ClientHandle | None) -> str:

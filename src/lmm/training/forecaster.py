@@ -189,7 +189,7 @@ def _begun_from(config: ForecasterConfig, architecture: Any) -> Network | None:
     """Return the network that the run starts from. Raises InputError if it is of another kind than the config's."""
     if config.start_from is None:
         return None
-    found = read_config(Path(config.start_from))
+    found = read_config(Path(config.start_from), NetworkConfig)
     wanted = (config.model, config.size, config.layout)
     if (found.architecture, found.size, found.spec.layout) != wanted:
         raise InputError(config.start_from, f"is a {found.name}", f"Set model, size and layout so, not {wanted}")

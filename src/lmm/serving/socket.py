@@ -122,7 +122,9 @@ async def _stream(socket: WebSocket, stream: Stream, engine: Engine, binary: boo
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(tasks)  # gather would end in a cancellation of theirs where it is this one that is cancelled
+        for task in tasks:
+            _ = task.cancelled() or task.exception()  # looked at: asyncio tells no one of it
 
 
 async def _message(socket: WebSocket) -> str | bytes:

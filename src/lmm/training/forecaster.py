@@ -115,7 +115,7 @@ def load_data(
         Sampler(val, val_weights, spec, context_frames, horizon_frames, config.views),
         spec,
         joints,
-        _licence(licences),
+        weights_licence(licences),
         "; ".join(names),
         told,
     )
@@ -138,7 +138,7 @@ def _side(motion: Motion, config: ForecasterConfig) -> str:
     return "val" if split == "train" and motion.meta["subject"] in config.val_subjects else split
 
 
-def _licence(licences: set[str]) -> str:
+def weights_licence(licences: set[str]) -> str:
     """Return the licence of weights trained on data of `licences`."""
     closed = sorted(x for x in licences if "NC" in x)
     return closed[0] if closed else "Apache-2.0"

@@ -1,0 +1,123 @@
+"""The motion codec: what is set, which clips it learns from, and how a run of it is prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import Field, ValidationError
+
+from lmm.core.errors import InputError, LmmError
+from lmm.core.motion import Motion
+from lmm.datasets.clips import ClipBatch, ClipSampler, FeatureClips
+from lmm.datasets.store import Store
+from lmm.models.codec import Codec
+from lmm.pipeline.codec_features import FPS, statistics
+from lmm.training.config import RunConfig
+from lmm.training.forecaster import VAL_SEED, weights_licence
+from lmm.training.kinds import Kind, Run, kinds
+
+
+class CodecRunConfig(RunConfig):
+    """The settings of `RunConfig`, and:
+
+    options        fields of `models.codec.CodecConfig`: bottleneck, width, latent, levels, sigma ...
+    data           clips of split train are trained on, those of split val choose the weights
+    val_subjects   subjects of split train that are used for validation instead
+    frames         of a clip, a multiple of 4; an epoch's windows are clips
+    speed          the clock of a clip runs faster or slower by up to this share
+    start_from     keeps that codec's options and statistics, and adds its licence to that of the data
+    """
+
+    options: dict[str, bool | int | float | str | list[int]] = Field(default={})
+    val_subjects: tuple[str, ...] = ()
+    frames: int = Field(default=128, ge=8, le=4096, multiple_of=4)
+    speed: float = Field(default=0.1, ge=0, lt=0.5)
+
+
+def prepare(config: CodecRunConfig, device: torch.device) -> Run:
+    """Return the run of a config. Raises LmmError if a store or an option does not fit, or nothing is left to learn."""
+    before = None if config.start_from is None else Codec.from_pretrained(config.start_from)
+    train, val, weights, val_weights, licences, names = [], [], [], [], set(), []
+    for corpus in config.data:
+        sides: dict[str, list[Motion]] = {"train": [], "val": [], "test": []}
+        for motion in Store(corpus.store).motions():
+            held = motion.meta["split"] == "train" and motion.meta["subject"] in config.val_subjects
+            sides["val" if held else str(motion.meta["split"])].append(motion)
+        if not sides["train"]:
+            raise LmmError(f"{corpus.store}: no clip of this store is in split train.")
+        train.append(FeatureClips(sides["train"]))
+        weights.append(corpus.weight)
+        if sides["val"] and corpus.val:
+            val.append(FeatureClips(sides["val"]))
+            val_weights.append(corpus.weight)
+        licences |= {str(m.meta["licence"]) for m in sides["train"]}
+        names.append(f"{Path(corpus.store).name} ({len(sides['train'])} clips, {train[-1].num_frames} frames)")
+    if not val:
+        raise LmmError("no store has clips of split val: name some with val_subjects, to choose the weights by.")
+    if before is None:
+        mean, std = statistics(f for clips in train for f in clips.features)
+        fields: dict[str, Any] = {"mean": mean, "std": std, **config.options}
+    else:
+        licences.add(before.config.licence)
+        names.append(f"on top of {before.config.trained_on}")
+        fields = before.config.model_dump(exclude={"architecture", "size", "parameters"})
+    fields |= {"licence": weights_licence(licences), "trained_on": "; ".join(names)}
+    torch.manual_seed(config.seed)
+    try:
+        codec = Codec.of_size(config.size, **fields)
+    except ValidationError as e:
+        raise LmmError(f"options.{e.errors()[0]['loc'][0]}: {e.errors()[0]['msg']}.") from None
+    if before is not None:
+        if before.config.size != config.size:
+            raise InputError(config.start_from or "", f"is of size {before.config.size}", "Set size so")
+        codec.load_state_dict(before.state_dict())
+    codec = codec.to(device)
+    sampler = ClipSampler(train, weights, config.frames, config.speed)
+    held_out = ClipSampler(val, val_weights, config.frames, speed=0.0, mirrored=0.0)
+    size = min(config.batch, config.val_windows)
+
+    def batch(step: int, part: slice) -> ClipBatch:
+        return sampler.batch(config.seed, step, config.batch, part)
+
+    def place(given: ClipBatch) -> ClipBatch:
+        return ClipBatch(torch.from_numpy(given.features).to(device), torch.from_numpy(given.counts).to(device))
+
+    fixed = [place(held_out.batch(VAL_SEED, i, size)) for i in range(max(1, config.val_windows // size))]
+    measured = [place(sampler.batch(VAL_SEED, i, config.batch)) for i in range(max(1, 512 // config.batch))]
+
+    def save(average: Codec, folder: Path, state: dict[str, Any]) -> None:
+        average.calibrate(measured)
+        average.save_pretrained(folder)
+        (folder / "README.md").write_text(card(average, config, state), "utf-8")
+
+    return Run(codec, batch, place, fixed, save)
+
+
+def card(codec: Codec, config: CodecRunConfig, state: dict[str, Any]) -> str:
+    """Return README.md of a codec's folder, in the form that the Hugging Face hub reads."""
+    c = codec.config
+    head = {
+        "library_name": "lmm",
+        "license": "cc-by-nc-4.0" if "NC" in c.licence else "apache-2.0",
+        "tags": ["human-motion", "codec", c.bottleneck],
+    }
+    return f"""---
+{yaml.safe_dump(head, sort_keys=False).strip()}
+---
+# Motion codec, {c.size}, {c.bottleneck}
+
+{FPS} frames a second of 16 joints ↔ 7.5 latents a second of {c.latent_width} numbers ({c.bits_per_latent:.0f} bits).
+{sum(p.numel() for p in codec.parameters()):,} parameters.
+
+- **Data**: {c.trained_on}
+- **Licence of the weights**: {c.licence}
+- **Training**: {state["step"]} steps of {config.batch} clips of {config.frames} frames; seed {config.seed}; validation
+  loss {state["best"]:.5f}. Made again by `lmm train` from the run's config.json.
+- **Limits**: joints other than the 16 are lost; movement that is unlike the data is rebuilt as if it were like it.
+"""
+
+
+kinds.register("codec")(Kind(CodecRunConfig, prepare))

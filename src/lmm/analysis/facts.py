@@ -28,9 +28,13 @@ END_S = 0.2  # begin and end are means over this long
 GRAVITY = 9.81
 
 LEAST_WAY_M = 0.8  # travelled in all, to have a direction
-ALONG = 0.8  # share of the way along a direction; the rest is sideways steps and sway
+ALONG = 0.85  # share of the way that adds up, seen by the person; the rest is sway, and going back
+AXIS_DEG, DIAGONAL_DEG = 20.0, (25.0, 65.0)  # off forward, or sideways: along it; diagonal
 STAYS_M = 0.35  # mid-hip and ankles within this of their median places: on the spot
-SLOW_MPS, FAST_MPS, RUN_MPS, STROLL_MPS = 0.75, 1.7, 2.3, 1.9
+SLOW_MPS, FAST_MPS = 0.7, 1.6  # a walk that is slow, that is fast
+WALK_MPS, RUN_MPS = 1.9, 2.3  # walks are slower, runs faster ...
+WALK_SPM, RUN_SPM = 140.0, 140.0  # ... and have fewer steps a minute, or more
+LEAST_STEP = 0.25  # body lengths between the ankles along the heading
 TURN_DEG, STRAIGHT_DEG = 60.0, 25.0  # turned; went straight
 TURN_BACK = 0.25  # of a turn: more against it is no turn
 CIRCLE_DEG = 300.0
@@ -38,6 +42,7 @@ CIRCLE_DEG = 300.0
 ARM_MOVES, ARM_STILL = 0.45, 0.25  # body lengths: range of a wrist about the neck
 LEADS = 2.0  # times the range of the other side, to be the side that moves
 LIKE = 1.4  # at most, for both to move
+LEG_MOVES, LEG_STILL = 0.35, 0.15  # body lengths: range of an ankle about the mid-hip's place and heading
 RAISED, LOWERED, OVERHEAD = 0.1, -0.25, 0.65  # body lengths: wrist above shoulder; above neck for overhead
 LIFTED, DOWN = 0.35, 0.12  # body lengths: ankle above where it stands
 KNEE_BENT_DEG, KNEE_DEEP_DEG, KNEE_STRAIGHT_DEG = 65.0, 95.0, 35.0
@@ -56,7 +61,7 @@ class Facts:
     radius_m      greatest distance of the mid-hip and the ankles from their median places over the ground, m
     turn_deg      from the first heading to the last, positive to the left; `turned_back_deg` the greatest against it
     speed_mps     way over time; `joint_mps` mean speed of all joints
-    arm_range     side → range of the wrist about the neck, body lengths
+    arm_range     side → range of the wrist about the neck, body lengths; `leg_range` of the ankle over the ground
     raised        side → how often the wrist comes above the shoulder from below it
     overhead      side → the wrist comes above the head
     lifted        side → how often the foot is lifted while the other stands, on the spot
@@ -76,6 +81,7 @@ class Facts:
     speed_mps: float
     joint_mps: float
     arm_range: dict[str, float]
+    leg_range: dict[str, float]
     raised: dict[str, int]
     overhead: dict[str, bool]
     lifted: dict[str, int]
@@ -98,12 +104,21 @@ class Facts:
 
     @property
     def direction(self) -> str | None:
-        """``forward``, ``backwards``, ``left`` or ``right`` of the person's own heading, or None."""
-        if self.way_m < LEAST_WAY_M or self.stays:
+        """``forward``, ``backwards``, ``left``, ``right``, ``forward left``, ``forward right``, or None.
+
+        As the person sees it, all the way: along the heading of each instant, so that a curve goes forward.
+        """
+        gone = float(np.hypot(self.forward_m, self.left_m))
+        if self.way_m < LEAST_WAY_M or self.stays or gone < ALONG * self.way_m:
             return None
-        shares = {"forward": self.forward_m, "backwards": -self.forward_m, "left": self.left_m, "right": -self.left_m}
-        best = max(shares, key=lambda k: shares[k])
-        return best if shares[best] >= ALONG * self.way_m else None
+        off = float(np.degrees(np.arctan2(self.left_m, self.forward_m)))
+        for name, axis in (("forward", 0.0), ("left", 90.0), ("right", -90.0)):
+            if abs(off - axis) <= AXIS_DEG:
+                return name
+        if abs(off) >= 180 - AXIS_DEG:
+            return "backwards"
+        low, high = DIAGONAL_DEG
+        return ("forward left" if off > 0 else "forward right") if low <= abs(off) <= high else None
 
     @property
     def turn(self) -> str | None:
@@ -121,6 +136,12 @@ class Facts:
     def arm(self) -> str | None:
         """The arm that moves: ``right``, ``left``, ``both`` alike, or None."""
         return _side(self.arm_range, ARM_MOVES, ARM_STILL)
+
+    @property
+    def leg(self) -> str | None:
+        """The leg that moves more while the person stays on the spot: ``right``, ``left``, or None."""
+        side = _side(self.leg_range, LEG_MOVES, LEG_STILL)
+        return side if side != "both" else None
 
     @property
     def raises(self) -> str | None:
@@ -173,7 +194,7 @@ def facts(motion: Motion) -> Facts | None:
     speed = way / max(seconds - 1 / fps, 1e-9)
     joints = np.stack(list(seen.values()), 1)
 
-    arm_range, raised, overhead = {}, {}, {}
+    arm_range, raised, overhead, leg_range = {}, {}, {}, {}
     for side, s in SIDES.items():
         if s + "Wrist" not in seen:
             continue
@@ -183,6 +204,10 @@ def facts(motion: Motion) -> Facts | None:
         above = (wrist[:, 1] - shoulder[:, 1]) / body
         raised[side] = _times(above, RAISED, LOWERED, fps)
         overhead[side] = _held((wrist[:, 1] - seen["Neck"][:, 1]) / body > OVERHEAD, 0.1 * fps)
+    for side, s in SIDES.items():
+        if s + "Ankle" in seen:
+            leg_range[side] = _extent(seen[s + "Ankle"]) / body
+    cadence = _cadence(seen, body, fps)
     lifted = _lifted(seen, body, fps) if radius <= 2 * STAYS_M else {}
     knees = [angles[f"{side}_knee"] for side in SIDES if f"{side}_knee" in angles]
     both = _filled(np.minimum(*knees)) if len(knees) == 2 else np.zeros(motion.num_frames)
@@ -198,6 +223,7 @@ def facts(motion: Motion) -> Facts | None:
         speed_mps=speed,
         joint_mps=float(np.linalg.norm(np.diff(joints, axis=0), axis=-1).mean() * fps),
         arm_range=arm_range,
+        leg_range=leg_range,
         raised=raised,
         overhead=overhead,
         lifted=lifted,
@@ -205,8 +231,8 @@ def facts(motion: Motion) -> Facts | None:
         knee_deg=float(np.percentile(both, 98)),
         bow_deg=float(np.percentile(lean, 98)) if lean.min() < UPRIGHT_DEG else 0.0,
         jumps=_jumps(seen, fps),
-        walks=SLOW_MPS / 2 < speed < STROLL_MPS and _alternates(seen, middle, body),
-        runs=speed > RUN_MPS and _alternates(seen, middle, body),
+        walks=SLOW_MPS / 2 < speed < WALK_MPS and 0 < cadence < WALK_SPM,
+        runs=speed > RUN_MPS and cadence > RUN_SPM,
     )
 
 
@@ -289,16 +315,21 @@ def _lifted(seen: dict[str, Array], body: float, fps: float) -> dict[str, int]:
     return out
 
 
-def _alternates(seen: dict[str, Array], facing: Array, body: float) -> bool:
-    """Whether one ankle and then the other is ahead, by more than 0.25 body lengths, at least twice."""
+def _cadence(seen: dict[str, Array], body: float, fps: float) -> float:
+    """Return steps a minute, by how often one ankle and then the other is ahead; 0 if fewer than twice."""
     if not {"RAnkle", "LAnkle"} <= seen.keys():
-        return False
-    apart = (seen["RAnkle"] - seen["LAnkle"])[1:]
-    way = np.diff(seen["MidHip"][:, [0, 2]], axis=0).sum(0)
-    way = way / max(float(np.linalg.norm(way)), 1e-9)
-    along = np.hypot(apart[:, 0], apart[:, 2]) * np.sign(apart[:, 0] * way[0] + apart[:, 2] * way[1]) / body
-    ahead = [int(np.sign(a)) for a in along if abs(a) > 0.25]
-    return sum(a != b for a, b in zip(ahead, ahead[1:], strict=False)) >= 2
+        return 0.0
+    apart = seen["RAnkle"] - seen["LAnkle"]
+    lateral = seen["LHip"] - seen["RHip"]
+    ahead = np.stack([-lateral[:, 2], lateral[:, 0]], 1)  # forward = lateral x up, over the ground
+    length = np.maximum(np.linalg.norm(ahead, axis=1), 1e-9)
+    along = (apart[:, 0] * ahead[:, 0] + apart[:, 2] * ahead[:, 1]) / length / body
+    first = np.flatnonzero(np.abs(along) > LEAST_STEP)
+    signs = np.sign(along[first])
+    changes = first[1:][signs[1:] != signs[:-1]]
+    if len(changes) < 2:
+        return 0.0
+    return float((len(changes) - 1) / (changes[-1] - changes[0]) * fps * 60)
 
 
 def _jumps(seen: dict[str, Array], fps: float) -> int:

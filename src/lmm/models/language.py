@@ -1,0 +1,72 @@
+"""Language models of transformers: read as they are, if of a family whose layers are known here, and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lmm.core.errors import InputError, LmmError, one_line
+
+FAMILIES = ("llama", "qwen2", "qwen3")
+ROTARY = ("default", "linear", "llama3", "yarn")  # the others change with the length of what is read
+WHOLE = ("TokenizersBackend", "PreTrainedTokenizerFast")
+
+
+def load_language_model(name: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the causal model and its tokenizer (None where there is none) of a folder, or of a name on the hub.
+
+    Code that comes with a model is not run, and nothing is unpickled. Raises InputError if it cannot be had, is of
+    another family, or attends to less than all that came before.
+    """
+    try:
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, logging
+        from transformers.models.auto.tokenization_auto import get_tokenizer_config
+    except ImportError as e:
+        raise LmmError(
+            f"language models need the package {e.name}: pip install 'large-movement-model[language]'."
+        ) from None
+    source = str(name)
+    logging.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except Exception as e:  # each library below has its own errors for what is absent or damaged
+        raise _refused(source, e, "Give a folder with a language model, or its name on the hub") from None
+    if config.model_type not in FAMILIES:
+        raise InputError(
+            source, f"is a language model of the family {config.model_type}", f"Give one of {', '.join(FAMILIES)}"
+        )
+    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+        raise InputError(source, "has layers that attend to a window only", "Set use_sliding_window to false")
+    rotary = (config.rope_parameters or {}).get("rope_type", "default")
+    if rotary not in ROTARY:
+        raise InputError(source, f"has rotary positions of type {rotary}", f"Give a model with {', '.join(ROTARY)}")
+    try:
+        model, told = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as e:
+        raise _refused(source, e, "Copy it again") from None
+    missing = sorted(told["missing_keys"])
+    if missing:
+        raise InputError(source, f"lacks {len(missing)} weights, the first {missing[0]}", "Copy it again")
+    try:
+        # for some families AutoTokenizer puts the family's own in place of a tokenizer that is saved whole
+        whole = get_tokenizer_config(source).get("tokenizer_class") in WHOLE
+        kind = PreTrainedTokenizerFast if whole else AutoTokenizer
+        tokenizer = kind.from_pretrained(source, trust_remote_code=False)
+    except Exception:
+        tokenizer = None
+    return model, tokenizer
+
+
+def save_language_model(model: Any, tokenizer: Any, folder: Path, shard: str) -> None:
+    """Write a model and its tokenizer, in shards of at most `shard`."""
+    model.save_pretrained(folder, max_shard_size=shard)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+
+
+def _refused(source: str, error: Exception, remedy: str) -> InputError:
+    return InputError(source, f"holds no language model that can be read ({one_line(error, 160)})", remedy)

@@ -1,0 +1,495 @@
+"""Motion and language in one model: a second set of weights beside a pretrained language model's, for motion.
+
+After "LLaMo: Scaling Pretrained Language Models for Unified Motion Understanding and Generation with Continuous
+Autoregressive Tokens", 2026 (no code released), and W. Liang et al., "Mixture-of-Transformers", 2024. A sequence is
+text and motion by turns, ``text BOM latents EOM text …``. In every layer norms, projections and feed-forward exist
+twice; attention is one causal softmax over both. The text set is the untouched model of `transformers`, frozen: given
+text alone, it is what runs. The motion set begins as a copy. BOM and EOM are parameters of their own and motion tokens;
+from the state at BOM or at a latent, `FlowHead` makes the latent that follows, and the exit head says whether one does.
+From the state at EOM the frozen head makes text.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from huggingface_hub import ModelHubMixin, load_torch_model, save_torch_state_dict, snapshot_download
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmm.core.errors import InputError, LmmError, one_line
+from lmm.generative.flow import Solver, times
+from lmm.models.config import CONFIG
+from lmm.models.flow_head import FlowHead, Sampler
+from lmm.models.language import load_language_model, save_language_model
+from lmm.models.motion_language_config import MotionLanguageConfig, read_motion_language_config
+from lmm.models.network import SHARD
+from lmm.models.one_token import Cache, Steps, rotate
+from lmm.models.sequences import LATENT, TEXT, Batch, Segment, Sequence, pack
+
+LLM = "llm"  # folder of the language model
+PARTS = ("adapter", "markers", "branch", "flow", "exit", "start")
+
+
+class MotionBranch(nn.Module):
+    """All that is trained: the motion set of weights, what latents enter by, and the heads."""
+
+    def __init__(self, config: MotionLanguageConfig, llm: Any) -> None:
+        super().__init__()
+        width, size = llm.config.hidden_size, float(llm.get_input_embeddings().weight.detach().float().std())
+        self.layers = copy.deepcopy(llm.model.layers)
+        self.norm = copy.deepcopy(llm.model.norm)
+        self.adapter = nn.Sequential(nn.Linear(config.latent_width, width), nn.GELU(), nn.Linear(width, width))
+        nn.init.normal_(self.adapter[2].weight, std=2 * size * width**-0.5)  # as large as words
+        self.begin, self.end = (nn.Parameter(size * torch.randn(width)) for _ in range(2))  # BOM and EOM
+        self.flow = FlowHead(width, config.latent_width, config.head_blocks, config.head_width)
+        self.exit, self.start = nn.Linear(width, 1), nn.Linear(width, 1)
+        self.to(llm.dtype).requires_grad_(True)
+
+
+class MotionLanguageModel(nn.Module, ModelHubMixin):
+    """See the module.
+
+    llm        a causal model of transformers' Llama, Qwen2 or Qwen3 family; it is frozen, and otherwise left as it is
+    tokenizer  the language model's, or None where token ids are all that is given and asked
+    told       the parts of the last loss, by name
+    """
+
+    architecture: ClassVar[str] = "motion-language"
+    sizes: ClassVar[dict[str, dict[str, int]]] = {
+        "tiny": {"head_blocks": 2, "head_width": 64},
+        "small": {"head_blocks": 3, "head_width": 256},
+        "base": {"head_blocks": 6, "head_width": 1024},
+    }
+
+    def __init__(self, config: MotionLanguageConfig, llm: Any, tokenizer: Any = None) -> None:
+        super().__init__()
+        self.config, self.tokenizer = config, tokenizer
+        self.llm = llm.requires_grad_(False).eval()
+        self.motion = MotionBranch(config, llm)
+        self.told: dict[str, float] = {}
+        self._ready: dict[Any, Any] = {}
+
+    @classmethod
+    def from_llm(
+        cls, llm: str | Path, size: str = "small", dtype: torch.dtype = torch.float32, **changes: Any
+    ) -> MotionLanguageModel:
+        """Return a new model around the language model in a folder, or of a name on the hub.
+
+        `size` is that of the flow head, `changes` are fields of the config. Raises InputError if it is none of a
+        family that is known, LmmError if there is no such size.
+        """
+        if size not in cls.sizes:
+            raise LmmError(f"motion-language has no size {size!r}; it has {', '.join(cls.sizes)}.")
+        model, tokenizer = load_language_model(llm, dtype)
+        name = None if Path(llm).is_dir() else str(llm)
+        known = {"size": size, "llm": name, "width": model.config.hidden_size, **cls.sizes[size], **changes}
+        return cls(MotionLanguageConfig(**known), model, tokenizer)
+
+    def train(self, mode: bool = True) -> MotionLanguageModel:
+        super().train(mode)
+        self.llm.eval()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_ready": {}}  # what was laid out anew is no part of a copy
+
+    # what is trained
+
+    def part(self, name: str) -> list[nn.Parameter]:
+        """Return the parameters of one of `PARTS`. Raises LmmError if there is none of that name."""
+        m = self.motion
+        if name == "markers":
+            return [m.begin, m.end]
+        if name == "branch":
+            return [*m.layers.parameters(), *m.norm.parameters()]
+        if name not in PARTS:
+            raise LmmError(f"a motion-language model has no part {name!r}; it has {', '.join(PARTS)}.")
+        return list(getattr(m, name).parameters())
+
+    def train_only(self, *parts: str) -> None:
+        """Let these of `PARTS` learn and freeze the others. Raises LmmError if there is no such part."""
+        learn = {name: self.part(name) for name in parts}
+        for name in PARTS:
+            for p in self.part(name):
+                p.requires_grad_(name in learn)
+
+    def parameter_groups(self, rates: dict[str, float] | None = None) -> list[dict[str, Any]]:
+        """Return what an optimizer takes: a group a part that learns, with its ``scale`` of the learning rate."""
+        groups = []
+        for name in PARTS:
+            learning = [p for p in self.part(name) if p.requires_grad]
+            if learning:
+                groups.append({"name": name, "params": learning, "scale": (rates or {}).get(name, 1.0)})
+        return groups
+
+    # sequences
+
+    @property
+    def bos(self) -> list[int]:
+        """The token ids that the tokenizer begins every text with: those of an empty text."""
+        return [] if self.tokenizer is None else list(self.tokenizer("")["input_ids"])
+
+    def text(self, text: str, learn: bool = False, end: bool = False) -> Segment:
+        """Return a segment of text: no special tokens, but the end of text behind it if it is to `end` there."""
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if end:
+            ids.append(self.tokenizer.eos_token_id)
+        return Segment(torch.tensor(ids, dtype=torch.int64), learn)
+
+    def pack(self, sequences: Iterable[Sequence], still: bool = False) -> Batch:
+        """Return sequences as one batch on the model's device; `still` leaves motion at the end without EOM.
+
+        Raises LmmError if one is longer than the language model reads, empty, or has latents of another width.
+        """
+        like = self.motion.begin
+        batch = pack(sequences, self.bos, self.config.latent_width, still)
+        most = int(self.llm.config.max_position_embeddings)
+        if batch.kinds.shape[1] > most:
+            raise LmmError(f"a sequence of {batch.kinds.shape[1]} tokens is longer than the {most} that are read.")
+        return batch.to(like.device, like.dtype)
+
+    # all tokens at once
+
+    def text_logits(self, ids: Tensor, **given: Any) -> Tensor:
+        """Return the untouched language model's logits (B, T, vocabulary) of text alone; `given` goes to it."""
+        logits: Tensor = self.llm(ids, **given).logits
+        return logits
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return what enters the first layer (B, T, width); in training, latents with noise."""
+        x = self.llm.get_input_embeddings()(batch.ids)
+        latents = batch.latents
+        if self.training and self.config.noise > 0:
+            latents = latents + self.config.noise * torch.randn_like(latents)
+        own = torch.stack([self.motion.begin, self.motion.end]).to(x.dtype)
+        x = torch.where((batch.kinds > LATENT)[..., None], own[(batch.kinds - LATENT - 1).clamp(min=0)], x)
+        at = (batch.kinds == LATENT).flatten().nonzero()[:, 0]
+        moved = self.motion.adapter(latents).to(x.dtype)
+        return x.flatten(0, 1).index_copy(0, at, moved).view(x.shape)
+
+    def forward(self, kinds: Tensor, embedded: Tensor, cache: Cache | None = None) -> Tensor:
+        """Return the normed states (B, T, width) of embedded tokens, each through the set of its kind (B, T).
+
+        A `cache` keeps the keys and values. States of padding are 0.
+        """
+        rows = _Rows(kinds)
+        x = embedded.flatten(0, 1)
+        text, motion = x[rows.text], x[rows.motion]
+        cos, sin = self.llm.model.rotary_emb(embedded, torch.arange(kinds.shape[1], device=x.device)[None])
+        cos, sin = cos[:, None], sin[:, None]  # (1, 1, T, size)
+        for i, (a, b) in enumerate(zip(self.llm.model.layers, self.motion.layers, strict=True)):
+            query, key, value = (rows.merge(*x) for x in zip(_project(a, text), _project(b, motion), strict=True))
+            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+            if cache is not None:
+                cache.fill(i, key, value)
+            # padding is on the right: what is causal does not see it
+            y = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+            y = y.transpose(1, 2).flatten(2).flatten(0, 1)
+            text, motion = _add(a, text, y[rows.text]), _add(b, motion, y[rows.motion])
+        return rows.join(self.llm.model.norm(text), self.motion.norm(motion)).view(embedded.shape)
+
+    # training
+
+    def losses(self, batch: list[Sequence]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the sum and count of each part of the loss, of sequences as they are.
+
+        flow   squared error of velocity, for every number of a latent and each of `draws` times
+        exit   cross-entropy in nats of whether the motion ends, for every latent
+        text   cross-entropy in nats of the next token, for every token of text that is to be learnt
+        start  cross-entropy in nats of whether motion follows, for every token of text
+        """
+        packed = self.pack(batch)
+        states = self(packed.kinds, self.embed(packed)).flatten(0, 1)
+        m, out = self.motion, {}
+        out["flow"] = m.flow.loss(packed.flow_target, states[packed.flow_at], self.config.draws)
+        out["exit"] = _binary(m.exit(states[packed.exit_at]), packed.exit_target)
+        logits = self.llm.get_output_embeddings()(states[packed.text_at])
+        out["text"] = F.cross_entropy(logits.float(), packed.text_target, reduction="sum"), _count(packed.text_target)
+        out["start"] = _binary(m.start(states[packed.start_at].detach()), packed.start_target)
+        return out
+
+    def loss(self, batch: list[Sequence], progress: float) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the means of all parts, times the number of sequences, and that number.
+
+        In training the text of a sequence is left out `drop_text` of the time, for guidance. Random numbers come from
+        torch's global generator.
+        """
+        if self.training and self.config.drop_text:
+            drop = torch.rand(len(batch)) < self.config.drop_text
+            batch = [_without_text(s) if d else s for s, d in zip(batch, drop.tolist(), strict=True)]
+        means = {k: total / count.clamp(min=1) for k, (total, count) in self.losses(batch).items()}
+        self.told = {k: float(v.detach()) for k, v in means.items()}
+        weighted = torch.stack([getattr(self.config.weights, k) * v for k, v in means.items()]).sum()
+        return weighted * len(batch), torch.tensor(len(batch))
+
+    def validation(self, batch: list[Sequence]) -> tuple[Tensor, Tensor]:
+        """Return the loss without noise on the inputs and with all text."""
+        self.eval()
+        return self.loss(batch, 1.0)
+
+    # one token after another
+
+    def generate(self, segments: Sequence, generator: torch.Generator | None = None, **given: Any) -> Iterator[Tensor]:
+        """Return latents (latent_width,), float32, one after another, of the motion that follows `segments`.
+
+        Motion at the end of `segments` is continued. For what may be `given`, see `generate_batch`.
+        """
+        return (latents[0] for latents, _ in self._latents([segments], generator, **given))
+
+    def generate_batch(
+        self, sequences: list[Sequence], generator: torch.Generator | None = None, **given: Any
+    ) -> list[Tensor]:
+        """Return the motion (N, latent_width) that follows each of several sequences.
+
+        steps, solver            of the flow: 10, ``euler``
+        guidance                 how far to go from what no text would give, beyond what the text gives at 1
+        max_latents, min_latents   of each motion: 1500 (200 s) and 1
+        quantile                 0.5 ends each motion at the median of the length that the exit head expects; without
+                                 it, at a quantile drawn for each, so that lengths are distributed as expected
+
+        Random numbers come from `generator`. Raises LmmError for numbers out of range or sequences too long.
+        """
+        kept: list[list[Tensor]] = [[] for _ in sequences]
+        for latents, alive in self._latents(sequences, generator, **given):
+            for row in alive.nonzero()[:, 0].tolist():
+                kept[row].append(latents[row])
+        return [torch.stack(k) for k in kept]
+
+    def _latents(
+        self,
+        sequences: list[Sequence],
+        generator: torch.Generator | None = None,
+        *,
+        steps: int = 10,
+        solver: Solver = "euler",
+        guidance: float = 1.0,
+        max_latents: int = 1500,
+        min_latents: int = 1,
+        quantile: float | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return latents (B, latent_width) and which rows they are still part of (B,), until none is."""
+        if not 1 <= min_latents <= max_latents:
+            raise LmmError(
+                f"{min_latents} to {max_latents} latents were asked for. Give 1 or more, and at most as many."
+            )
+        if not 0 <= guidance <= 100:
+            raise LmmError(f"a guidance of {guidance} was asked for. Give 0 to 100; 1 is none.")
+        if quantile is not None and not 0 < quantile < 1:
+            raise LmmError(f"quantile {quantile} of the length was asked for. Give one between 0 and 1.")
+        times(steps, solver)
+        free = [_without_text(s) for s in sequences] if guidance != 1 else []
+        packed = self.pack([_open(s) for s in [*sequences, *free]], still=True)
+        self._check_length(packed, self.config.window)
+        return self._stream(packed, generator, steps, solver, guidance, max_latents, min_latents, quantile)
+
+    @torch.inference_mode()
+    def _stream(
+        self,
+        packed: Batch,
+        generator: torch.Generator | None,
+        steps: int,
+        solver: Solver,
+        guidance: float,
+        max_latents: int,
+        min_latents: int,
+        quantile: float | None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        self.eval()
+        copies = 1 if guidance == 1 else 2
+        number, device, dtype = len(packed.kinds) // copies, self.motion.begin.device, self.motion.begin.dtype
+        state, cache = self._read(packed, self.config.window)
+        step, sampler = self._made_ready("motion"), self._made_ready("flow", steps, solver)
+        random = {"generator": generator, "device": device if generator is None else generator.device}
+        ends = torch.rand(number, **random).to(device) if quantile is None else quantile
+        going, alive = torch.ones(number, device=device), torch.ones(number, dtype=torch.bool, device=device)
+        for i in range(1, max_latents + 1):
+            noise = torch.randn(number, self.config.latent_width, **random).to(device)
+            latents = sampler(noise, state, guidance)
+            yield latents, alive
+            state = step(self.motion.adapter(latents.to(dtype).repeat(copies, 1)), cache)
+            going = going * torch.sigmoid(
+                -self.motion.exit(state[:number]).float()[:, 0]
+            )  # the chance to come this far
+            if i >= min_latents:
+                alive = alive & (going > 1 - ends)
+                if not alive.any():
+                    return
+
+    @torch.inference_mode()
+    def describe(
+        self,
+        segments: Sequence,
+        generator: torch.Generator | None = None,
+        max_tokens: int = 64,
+        temperature: float = 0.0,
+    ) -> list[int]:
+        """Return the token ids of the text that follows `segments`, up to the end of text, which is left out.
+
+        At temperature 0 each is the likeliest; above, they are drawn. Raises LmmError as `generate_batch` does.
+        """
+        if max_tokens < 1 or not 0 <= temperature <= 100:
+            raise LmmError(
+                f"{max_tokens} tokens at temperature {temperature} were asked for. Give at least 1, and 0 to 100."
+            )
+        self.eval()
+        packed = self.pack([segments])
+        self._check_length(packed, max_tokens)
+        states, cache = self._read(packed, max_tokens)
+        step, ended = self._made_ready("text"), self._ends()
+        ids: list[int] = []
+        while True:
+            logits = self.llm.get_output_embeddings()(states)[0].float()
+            if temperature:
+                shares = torch.softmax(logits / temperature, dim=-1)
+                chosen = int(torch.multinomial(shares, 1, generator=generator))
+            else:
+                chosen = int(logits.argmax())
+            if chosen in ended:
+                return ids
+            ids.append(chosen)
+            if len(ids) == max_tokens:
+                return ids
+            states = step(self.llm.get_input_embeddings()(torch.tensor([chosen], device=states.device)), cache)
+
+    @torch.inference_mode()
+    def starts(self, segments: Sequence) -> float:
+        """Return the probability that motion follows `segments`, which end with text."""
+        self.eval()
+        packed = self.pack([segments])
+        if int(packed.kinds[0, -1]) != TEXT:
+            raise LmmError("whether motion follows is asked of text. Give a sequence that ends with text.")
+        return float(torch.sigmoid(self.motion.start(self(packed.kinds, self.embed(packed))[0, -1]).float()))
+
+    def _read(self, packed: Batch, window: int) -> tuple[Tensor, Cache]:
+        """Return the state (B, width) at the end of each row, and the cache for `window` tokens that follow."""
+        lengths = (packed.kinds > 0).sum(1)
+        a = self.llm.model.layers[0].self_attn
+        heads, like = a.k_proj.out_features // a.head_dim, self.motion.begin
+        cache = Cache(len(self.motion.layers), heads, a.head_dim, lengths, window, self.llm.model.rotary_emb, like)
+        states = self(packed.kinds, self.embed(packed), cache)
+        return states[torch.arange(len(lengths), device=states.device), lengths - 1], cache
+
+    def _check_length(self, packed: Batch, window: int) -> None:
+        most, longest = int(self.llm.config.max_position_embeddings), packed.kinds.shape[1]
+        if longest + window > most:
+            raise LmmError(
+                f"a prompt of {longest} tokens is too long: the language model reads {most}, of which {window} are for "
+                "what follows. Shorten it."
+            )
+
+    def _made_ready(self, *what: Any) -> Any:
+        """Return layers made ready for one token, made again where weights have changed since."""
+        now = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._ready.get("weights") != now:
+            self._ready = {"weights": now}
+        if what not in self._ready:
+            if what[0] == "motion":
+                self._ready[what] = Steps(self.motion.layers, self.motion.norm)
+            elif what[0] == "text":
+                self._ready[what] = Steps(self.llm.model.layers, self.llm.model.norm, packed=False)
+            else:
+                self._ready[what] = Sampler(self.motion.flow, *what[1:])
+        return self._ready[what]
+
+    def _ends(self) -> set[int]:
+        ends = [self.llm.config.eos_token_id, None if self.tokenizer is None else self.tokenizer.eos_token_id]
+        return {i for e in ends if e is not None for i in (e if isinstance(e, list) else [e])}
+
+    # files
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        folder = Path(save_directory)
+        state = {k: v.detach().cpu().contiguous() for k, v in self.motion.state_dict().items()}
+        save_torch_state_dict(state, folder, max_shard_size=SHARD, is_main_process=True)
+        config = self.config.model_copy(update={"parameters": sum(p.numel() for p in self.motion.parameters())})
+        (folder / CONFIG).write_text(config.model_dump_json(indent=1), "utf-8")
+        if config.llm is None:
+            save_language_model(self.llm, self.tokenizer, folder / LLM, SHARD)
+        card = folder / "README.md"
+        if not card.exists():
+            card.write_text(f"# {config.name}\n\nTrained on {config.trained_on}. Licence: {config.licence}.\n", "utf-8")
+
+    @classmethod
+    def _from_pretrained(
+        cls, *, model_id: str, local_files_only: bool = False, dtype: torch.dtype = torch.float32, **given: Any
+    ) -> MotionLanguageModel:
+        folder = Path(model_id)
+        if not folder.is_dir():
+            kept = {k: given[k] for k in ("revision", "cache_dir", "force_download", "token") if k in given}
+            allowed = ["*.safetensors", "*.json", "*.txt", "README.md"]
+            folder = Path(
+                snapshot_download(model_id, local_files_only=local_files_only, allow_patterns=allowed, **kept)
+            )
+        config = read_motion_language_config(folder)
+        llm, tokenizer = load_language_model(folder / LLM if config.llm is None else config.llm, dtype)
+        if config.width != llm.config.hidden_size:
+            raise InputError(
+                folder,
+                f"is {config.width} wide, and its language model {llm.config.hidden_size}",
+                "Copy both again, as they were saved",
+            )
+        model = cls(config, llm, tokenizer)
+        try:
+            load_torch_model(model.motion, folder, strict=True, safe=True)
+        except Exception as e:  # safetensors, torch and hub each have their own errors for files that do not fit
+            raise InputError(
+                folder, f"holds no weights that fit its {CONFIG} ({one_line(e, 160)})", "Copy it again"
+            ) from None
+        return model.eval()
+
+
+class _Rows:
+    """Which rows of B · T tokens are text, which motion, and how the two are put together again."""
+
+    def __init__(self, kinds: Tensor) -> None:
+        flat = kinds.flatten()
+        self.text, self.motion = (flat == TEXT).nonzero()[:, 0], (flat > TEXT).nonzero()[:, 0]
+        self._shape = kinds.shape
+        self._from = torch.full_like(flat, len(self.text) + len(self.motion))  # padding: a row of 0 behind both
+        self._from[torch.cat([self.text, self.motion])] = torch.arange(len(self.text) + len(self.motion)).to(flat)
+
+    def join(self, text: Tensor, motion: Tensor) -> Tensor:
+        """Return (B · T, ...) of text's rows and motion's."""
+        return torch.cat([text, motion, text.new_zeros(1, *text.shape[1:])])[self._from]
+
+    def merge(self, text: Tensor, motion: Tensor) -> Tensor:
+        """Return (B, heads, T, size) of (rows, heads, size)."""
+        return self.join(text, motion).unflatten(0, self._shape).transpose(1, 2)
+
+
+def _project(layer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values (N, heads, size) of x (N, width)."""
+    a, y = layer.self_attn, layer.input_layernorm(x)
+    query, key, value = (p(y).unflatten(-1, (-1, a.head_dim)) for p in (a.q_proj, a.k_proj, a.v_proj))
+    if hasattr(a, "q_norm"):
+        query, key = a.q_norm(query), a.k_norm(key)
+    return query, key, value
+
+
+def _add(layer: Any, x: Tensor, attended: Tensor) -> Tensor:
+    x = x + layer.self_attn.o_proj(attended)
+    out: Tensor = x + layer.mlp(layer.post_attention_layernorm(x))
+    return out
+
+
+def _open(segments: Sequence) -> Sequence:
+    """Return segments that end with motion, of no latents if they ended with text."""
+    return segments if segments and segments[-1].is_motion else [*segments, Segment(torch.empty(0, 0))]
+
+
+def _without_text(segments: Sequence) -> Sequence:
+    return [s for s in segments if s.is_motion or s.learn]
+
+
+def _binary(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    loss = F.binary_cross_entropy_with_logits(logits.float()[:, 0], wanted.float(), reduction="sum")
+    return loss, _count(wanted)
+
+
+def _count(x: Tensor) -> Tensor:
+    return torch.tensor(len(x), device=x.device)

@@ -1,0 +1,71 @@
+"""What a motion-language model's folder says about it, read without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lmm.core.errors import InputError, one_line
+from lmm.models.config import CONFIG
+
+
+class LossWeights(BaseModel):
+    """How much each part of the loss weighs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    flow: float = Field(default=1.0, ge=0)
+    exit: float = Field(default=0.1, ge=0)
+    text: float = Field(default=0.1, ge=0)
+    start: float = Field(default=0.1, ge=0)
+
+
+class MotionLanguageConfig(BaseModel):
+    """All that makes a motion-language model again, besides weights; config.json in its folder.
+
+    llm            the language model's name on the hub; None: it lies beside, in the folder ``llm``
+    width          the language model's
+    latent_width   numbers of a motion latent
+    head_blocks, head_width   of the flow head
+    window         latents that are attended to in a stream, besides the prompt: 75 are 10 s
+    draws          times of the flow that are trained on for each hidden state
+    noise          standard deviation of noise on latents that enter, in training, against exposure bias
+    drop_text      share of training sequences whose text is left out, so that guidance has what to go from
+    weights        of the parts of the loss, each a mean (see `MotionLanguageModel.losses`)
+    parameters     how many numbers were trained, the language model's apart; told without loading them
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    architecture: str = Field(default="motion-language", pattern="^motion-language$")
+    size: str
+    llm: str | None = None
+    width: int = Field(gt=0, le=16_384)
+    latent_width: int = Field(default=32, gt=0, le=1024)
+    head_blocks: int = Field(gt=0, le=64)
+    head_width: int = Field(gt=0, le=8192)
+    window: int = Field(default=75, gt=0, le=10_000)
+    draws: int = Field(default=4, gt=0, le=64)
+    noise: float = Field(default=0.1, ge=0, le=10)
+    drop_text: float = Field(default=0.1, ge=0, lt=1)
+    weights: LossWeights = LossWeights()
+    licence: str = "Apache-2.0"
+    trained_on: str = "nothing"
+    parameters: int = Field(default=0, ge=0)
+
+    @property
+    def name(self) -> str:
+        """``motion-language-<size>``, with ``-nc`` where the data forbid commercial use."""
+        return "-".join([self.architecture, self.size, *(["nc"] if "NC" in self.licence else [])])
+
+
+def read_motion_language_config(folder: Path) -> MotionLanguageConfig:
+    """Return the config of a model's folder. Raises InputError if there is none, or it does not hold."""
+    try:
+        return MotionLanguageConfig.model_validate_json((folder / CONFIG).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError, json.JSONDecodeError) as e:
+        raise InputError(
+            folder, f"is no motion-language model ({one_line(e, 160)})", "Give a folder that lmm train wrote"
+        ) from None

@@ -47,7 +47,7 @@ DIRECTIONS = {
     "walk": "forward", "run": "forward", "dash": "forward", "walk-turn-left": "forward", "walk-turn-right": "forward",
     "walk-back": "backwards", "walk-left": "forward left", "walk-right": "forward right",
 }  # fmt: skip
-HANDS = {"bye": "right", "byebye": "both"}  # measured: all takes of all styles
+HANDS = {"bye": "right", "byebye": "both"}  # as measured: 14 of 14 takes; 11 of 14, the others not told
 KIT_LICENCE = "KIT Motion-Language Dataset (Plappert et al. 2016): no licence stated, evaluation only"
 
 

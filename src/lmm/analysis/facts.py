@@ -34,6 +34,7 @@ STAYS_M = 0.35  # mid-hip and ankles within this of their median places: on the 
 SLOW_MPS, FAST_MPS = 0.7, 1.6  # a walk that is slow, that is fast
 WALK_MPS, RUN_MPS = 1.9, 2.3  # walks are slower, runs faster ...
 WALK_SPM, RUN_SPM = 140.0, 140.0  # ... and have fewer steps a minute, or more
+LEVEL_M = 0.25  # a walk's mid-hip goes up and down less: else it may be stairs, or climbing
 LEAST_STEP = 0.25  # body lengths between the ankles along the heading
 TURN_DEG, STRAIGHT_DEG = 60.0, 25.0  # turned; went straight
 TURN_BACK = 0.25  # of a turn: more against it is no turn
@@ -207,6 +208,7 @@ def facts(motion: Motion) -> Facts | None:
     for side, s in SIDES.items():
         if s + "Ankle" in seen:
             leg_range[side] = _extent(seen[s + "Ankle"]) / body
+    level = float(np.subtract(*np.percentile(seen["MidHip"][:, 1], [95, 5])))
     cadence = _cadence(seen, body, fps)
     lifted = _lifted(seen, body, fps) if radius <= 2 * STAYS_M else {}
     knees = [angles[f"{side}_knee"] for side in SIDES if f"{side}_knee" in angles]
@@ -231,7 +233,7 @@ def facts(motion: Motion) -> Facts | None:
         knee_deg=float(np.percentile(both, 98)),
         bow_deg=float(np.percentile(lean, 98)) if lean.min() < UPRIGHT_DEG else 0.0,
         jumps=_jumps(seen, fps),
-        walks=SLOW_MPS / 2 < speed < WALK_MPS and 0 < cadence < WALK_SPM,
+        walks=level < LEVEL_M and SLOW_MPS / 2 < speed < WALK_MPS and 0 < cadence < WALK_SPM,
         runs=speed > RUN_MPS and cadence > RUN_SPM,
     )
 
@@ -268,7 +270,11 @@ def _filled(values: Array) -> Array:
 
 
 def _smooth(values: Array, fps: float) -> Array:
-    return np.asarray(gaussian_filter1d(values, SMOOTH_S * fps, axis=0, mode="nearest"))
+    """Return values (T, ...) smoothed, going on at their ends as they did before."""
+    sigma = SMOOTH_S * fps
+    pad = min(len(values) - 1, round(4 * sigma))
+    longer = np.pad(values, [(pad, pad), *[(0, 0)] * (values.ndim - 1)], mode="reflect", reflect_type="odd")
+    return np.asarray(gaussian_filter1d(longer, sigma, axis=0, mode="nearest")[pad : pad + len(values)])
 
 
 def _turned(v: Array, facing: Array) -> Array:

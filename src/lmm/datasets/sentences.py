@@ -48,11 +48,10 @@ def styled(content: str, style: str, *key: object) -> str:
     phrases, manner = _known("contents", content), _known("styles", STYLES.get(style, style))
     subject = chosen(_table()["subjects"], *key, "subject")
     what = chosen(phrases, *key, "what")
-    forms = (
-        ["plain", "plain", "after", "phrase"]
-        if style == "normal"
-        else ["before", "after", "adjective", "apart", "phrase"]
-    )
+    if style == "normal":
+        forms = ["plain", "plain", "after", "phrase"]
+    else:
+        forms = ["before", "after", "adjective", "phrase"] + ["apart"] * ("states" in manner)
     form = chosen(forms, *key, "form")
     if form == "plain":
         return f"{subject} {what}"
@@ -64,7 +63,7 @@ def styled(content: str, style: str, *key: object) -> str:
         adjective = chosen(manner["adjectives"], *key, "adjective")
         return f"{'an' if adjective[0] in 'aeiou' else 'a'} {adjective} person {what}"
     if form == "apart":
-        return f"{subject} {what}, {chosen(manner['adjectives'], *key, 'adjective')}"
+        return f"{subject} {what}, {chosen(manner['states'], *key, 'state')}"
     return f"{subject} {what} {chosen(manner['phrases'], *key, 'phrase')}"
 
 
@@ -189,7 +188,7 @@ def _limbs(facts: Facts, label: dict[str, str], key: tuple[object, ...]) -> str 
     """Tell of hands, or of a leg, where nobody goes anywhere."""
     if facts.direction or facts.turn or not facts.lifted:
         return None
-    leg = facts.lifts or facts.leg
+    leg = facts.lifts or (None if facts.crouches else facts.leg)
     if leg is not None:
         label |= {"side": leg, "limb": "leg"}
         if facts.lifts:

@@ -9,7 +9,23 @@ import sys
 
 import typer
 
-from lmm.cli import analyse, convert, demo, doctor, eval, forecast, info, ingest, models, render, serve, train, view
+from lmm.cli import (
+    analyse,
+    convert,
+    demo,
+    describe,
+    doctor,
+    eval,
+    forecast,
+    generate,
+    info,
+    ingest,
+    models,
+    render,
+    serve,
+    train,
+    view,
+)
 from lmm.core.errors import LmmError, one_line
 
 INTERRUPTED = "interrupted; what was finished is kept, and lmm ingest and lmm train go on with --resume."
@@ -26,6 +42,8 @@ app.command("info")(info.info)
 app.command("convert")(convert.convert)
 app.command("render")(render.render)
 app.command("forecast")(forecast.forecast)
+app.command("generate")(generate.generate)
+app.command("describe")(describe.describe)
 app.command("view")(view.view)
 app.command("analyse")(analyse.analyse)
 app.command("serve")(serve.serve)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,11 @@ def blocks(documents: Iterable[str], tokenizer: Any, length: int) -> NDArray[np.
     if not count:
         raise LmmError(f"the documents have {len(ids)} tokens, fewer than one block of {length}.")
     return np.array(ids[: count * length], np.int32).reshape(count, length)
+
+
+def script(letter: str) -> str:
+    """Return the script of a letter, such as ``LATIN``: the first word of its Unicode name."""
+    return unicodedata.name(letter, "UNKNOWN").split()[0]
 
 
 def _packed(paragraphs: list[str]) -> list[str]:

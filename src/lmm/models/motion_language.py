@@ -31,7 +31,7 @@ from lmm.models.network import SHARD
 from lmm.models.one_token import Cache, Steps, rotate
 from lmm.models.sequences import LATENT, TEXT, Batch, Segment, Sequence, pack
 
-LLM = "llm"  # folder of the language model
+LLM, CODEC = "llm", "codec"  # folders of the language model, and of the codec whose latents these are
 PARTS = ("adapter", "markers", "branch", "flow", "exit", "start")
 
 

@@ -34,6 +34,8 @@ class MotionLanguageConfig(BaseModel):
     noise          standard deviation of noise on latents that enter, in training, against exposure bias
     drop_text      share of training sequences whose text is left out, so that guidance has what to go from
     weights        of the parts of the loss, each a mean (see `MotionLanguageModel.losses`)
+    guidance       with which it generates if nothing else is said
+    scripts        of the letters of the texts that it was trained on, such as LATIN; none: any
     parameters     how many numbers were trained, the language model's apart; told without loading them
     """
 
@@ -51,6 +53,8 @@ class MotionLanguageConfig(BaseModel):
     noise: float = Field(default=0.1, ge=0, le=10)
     drop_text: float = Field(default=0.1, ge=0, lt=1)
     weights: LossWeights = LossWeights()
+    guidance: float = Field(default=1.0, ge=0, le=20)
+    scripts: tuple[str, ...] = ()
     licence: str = "Apache-2.0"
     trained_on: str = "nothing"
     parameters: int = Field(default=0, ge=0)

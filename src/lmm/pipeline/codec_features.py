@@ -100,10 +100,14 @@ def decode(features: ArrayLike, placement: Placement | None = None) -> Motion:
     The inverse of `encode`, to 1e-4 of the clip's bounding-box diagonal. Raises MotionError if the shape does not fit
     or a number is not finite.
     """
-    points = Decoder(placement or Placement()).push(features)
-    positions = np.full((len(points), BODY_25.num_joints, 3), np.nan)
-    positions[:, _BODY] = points
-    return make_motion(positions, FPS, BODY_25, "world")
+    return make_motion(on_body25(Decoder(placement or Placement()).push(features)), FPS, BODY_25, "world")
+
+
+def on_body25(points: Array) -> Array:
+    """Return the places (T, 16, 3) of CODEC_JOINTS as those of BODY_25 (T, 25, 3), NaN for the others."""
+    out = np.full((len(points), BODY_25.num_joints, 3), np.nan)
+    out[:, _BODY] = points
+    return out
 
 
 def joint_positions(motion: Motion) -> Array:

@@ -64,7 +64,7 @@ def load_checkpoint(
 
 def _frozen(network: nn.Module) -> set[str]:
     """Return the names of the weights that are not trained: a run begins with them, they need not be kept."""
-    return {name for name, p in network.named_parameters() if not p.requires_grad}
+    return {name for name, p in network.named_parameters(remove_duplicate=False) if not p.requires_grad}
 
 
 def _found(folder: Path) -> list[Path]:

@@ -1,0 +1,185 @@
+"""From text and walks to a model that speaks of walks: language, codec, stages, and what a user does with it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import lmm
+from lmm.cli.main import run
+from lmm.core.errors import InputError, LmmError
+from lmm.datasets.synthetic import gait
+from lmm.inference.describe import describe
+from lmm.inference.generate import Settings, generate, stream
+from lmm.inference.speaker import load_speaker
+from lmm.models.motion_language import MotionLanguageModel
+from lmm.training.kinds import kind
+from lmm.training.loop import train
+
+pytest.importorskip("transformers", reason="needs the extra language")
+SHORT = {"epochs": 1, "epoch_windows": 8, "batch": 4, "warmup_steps": 1, "val_windows": 4, "checkpoint_steps": 1}
+WORDS = "The person walks ahead. Somebody else stays, and looks at the hills. What a day it was, and how long!\n\n"
+
+
+def settings(model: str, walks: Path, **more: Any) -> Any:
+    fields = {"model": model, "size": "tiny", "data": [{"store": str(walks)}], **SHORT, **more}
+    return kind(model).settings.model_validate(fields)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "words.txt"
+    path.write_text("".join(f"Chapter {i}. {WORDS * 12}\n\n" for i in range(60)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def language(text: Path, walks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = settings("language", walks, text=[str(text)], vocabulary=300, length=16)
+    return train(config, tmp_path_factory.mktemp("language") / "run")
+
+
+@pytest.fixture(scope="module")
+def codec(walks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(settings("codec", walks, frames=32), tmp_path_factory.mktemp("codec") / "run")
+
+
+@pytest.fixture(scope="module")
+def first(language: Path, codec: Path, walks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    heads = ["adapter", "markers", "flow", "exit", "start"]
+    config = settings("motion-language", walks, llm=str(language), codec=str(codec), trains=heads)
+    return train(config, tmp_path_factory.mktemp("first") / "run")
+
+
+@pytest.fixture(scope="module")
+def speaker(first: Path, walks: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    config = settings("motion-language", walks, start_from=str(first), chained=1.0)
+    return load_speaker(str(train(config, tmp_path_factory.mktemp("second") / "run")))
+
+
+def test_stages_train_what_they_say_and_leave_language_alone(first: Path, speaker: Any, language: Path) -> None:
+    one = MotionLanguageModel.from_pretrained(first)
+    untouched = MotionLanguageModel.from_llm(language, "tiny").llm.state_dict()
+    for model in (one, speaker.model):
+        for name, weight in model.llm.state_dict().items():
+            assert torch.equal(weight, untouched[name])
+    texts = dict(one.llm.model.layers.named_parameters())
+    copies = dict(one.motion.layers.named_parameters())
+    assert all(torch.equal(copies[n], texts[n]) for n in texts)  # stage 1 leaves the branch a copy
+    trained = dict(speaker.model.motion.layers.named_parameters())
+    assert any(not torch.equal(trained[n], texts[n]) for n in texts)
+
+
+def test_a_stage_that_stopped_goes_on_to_the_bit(first: Path, walks: Path, tmp_path: Path) -> None:
+    config = settings("motion-language", walks, start_from=str(first), trains=["flow", "exit"])
+
+    class Stop(Exception):
+        pass
+
+    def stop(row: dict[str, Any]) -> None:
+        raise Stop
+
+    whole = train(config, tmp_path / "whole")
+    with pytest.raises(Stop):
+        train(config, tmp_path / "parts", report=stop)
+    parts = train(config, tmp_path / "parts", resume=True)
+    assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
+    kept = load_file(max((tmp_path / "whole").glob("checkpoint-*")))
+    assert {n.split(".")[2] for n in kept if n.startswith("network.motion")} == {"flow", "exit"}  # what learns is kept
+    assert not any(n.startswith("network.llm") for n in kept)
+
+
+def test_a_stream_is_the_whole_piece_by_piece(speaker: Any) -> None:
+    whole = generate("a person walks", speaker, seconds=2.0, seed=3)
+    pieces = list(stream("a person walks", speaker, Settings(seconds=2.0, seed=3)))
+    assert {p.shape for p in pieces} == {(4, 25, 3)}
+    np.testing.assert_allclose(np.concatenate(pieces)[:60], whole.positions, atol=1e-6)
+    assert (whole.fps, whole.space, whole.num_frames, whole.skeleton.name) == (30.0, "world", 60, "body_25")
+    assert np.isfinite(whole.joint("LKnee")).all()
+    assert whole.meta["captions"] == ["a person walks"]
+    assert abs(whole.joint("MidHip")[0, [0, 2]]).max() < 0.2
+    other = generate("a person walks", speaker, seconds=2.0, seed=4)
+    assert not np.allclose(other.positions, whole.positions, equal_nan=True)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_a_motion_is_gone_on_from_where_it_ends(speaker: Any, same: bool) -> None:
+    walk = gait(seconds=4.0, fps=30.0)
+    future = generate("then turn left", speaker, seconds=1.0, after=walk, same=same)
+    apart = np.linalg.norm(future.joint("MidHip")[0] - walk.joint("MidHip")[-1])
+    decoded = speaker.codec.write(*speaker.codec.read(lmm.clean(walk)))
+    error = np.linalg.norm(decoded.joint("MidHip")[-1] - walk.joint("MidHip")[-1])
+    assert apart < error + 0.3  # one frame further than the codec, barely trained here, has the end
+
+
+def test_motion_is_described(speaker: Any) -> None:
+    walk = gait(seconds=4.0, fps=30.0)
+    assert describe(walk, speaker) == describe(walk, speaker)
+    assert isinstance(describe(walk, speaker, temperature=1.0, seed=1), str)
+    with pytest.raises(LmmError, match="temperature must be"):
+        describe(walk, speaker, temperature=-1)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("", "the prompt is empty"),
+        ("  \n ", "the prompt is empty"),
+        ("walk " * 2000, "over 1000"),
+        ("человек идёт", "Cyrillic letters"),
+        ("人が歩く", "letters"),
+        ("12 34 !?", "no words"),
+    ],
+)
+def test_prompts_that_cannot_be_used(prompt: str, told: str, speaker: Any) -> None:
+    with pytest.raises(LmmError, match=told):
+        generate(prompt, speaker, seconds=1.0)
+
+
+@pytest.mark.parametrize("field", [{"seconds": -1.0}, {"seconds": 1e9}, {"steps": 0}, {"guidance": -2.0}])
+def test_settings_out_of_range(field: dict[str, Any], speaker: Any) -> None:
+    with pytest.raises(LmmError):
+        generate("a person walks", speaker, **field)
+
+
+def test_the_command_line(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "walk.lmm.npz"
+    assert run(["generate", "a person walks", "--model", str(first), "--seconds", "1", "--stream", "-o", str(out)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 32
+    assert lmm.read(out).num_frames == 30
+    assert run(["generate", "a person walks", "--model", str(first), "--seconds", "1", "-o", f"{tmp_path}/a.bvh"]) == 0
+    assert run(["describe", str(out), "--model", str(first), "--json"]) == 0
+    assert '"text"' in capsys.readouterr().out
+    assert run(["generate", "walk", "--model", "nobody", "-o", str(out)]) == 2
+    assert "unknown model 'nobody'" in capsys.readouterr().err
+
+
+def test_damaged_folders_end_in_one_line(first: Path, language: Path, codec: Path, tmp_path: Path) -> None:
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(first, tmp_path / name))
+
+    broken = copy("truncated")
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:999])
+    with pytest.raises(InputError, match="no weights that fit"):
+        load_speaker(str(broken))
+    broken = copy("without")
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(InputError):
+        load_speaker(str(broken))
+    broken = copy("codecless")
+    shutil.rmtree(broken / "codec")
+    with pytest.raises(InputError):
+        load_speaker(str(broken))
+    broken = copy("wordless")
+    shutil.rmtree(broken / "llm")
+    with pytest.raises(InputError):
+        load_speaker(str(broken))
+    with pytest.raises(LmmError, match="architecture codec"):
+        load_speaker(str(codec))

@@ -54,3 +54,7 @@ def test_image_motions_count_in_trunk_lengths(walk: Motion) -> None:
     figures = quality(image)
     assert figures["hip_height_trunks"] == pytest.approx(0.53 / 0.288, abs=0.2)
     assert figures["warnings"] == []
+    lost = image.positions.copy()
+    lost[10:20:2, 4] += 250
+    (warning,) = quality(image.replace(positions=lost))["warnings"]
+    assert "joints leap" in warning

@@ -13,7 +13,7 @@ from PIL import Image
 from films import write_video
 from lmm.core.errors import InputError
 from lmm.core.motion import Motion, make_motion
-from lmm.rendering.draw import FAN, INK, SIDES, mix
+from lmm.rendering.draw import FAN, INK, SIDES, mix, palette
 from lmm.rendering.render import render
 from lmm.skeletons import BODY_25
 from lmm.video.decoding import Video
@@ -73,8 +73,45 @@ def test_a_forecast_goes_on_after_the_video(tmp_path: Path) -> None:
     end = after[119:122, 180:216].astype(int)  # where only samples reach
     assert (end[..., 1] - end[..., 0]).max() > 15
     still = np.asarray(Image.open(render([forecast], tmp_path / "out.png", video=tmp_path / "in.mp4")))
-    assert still.shape == (SIZE[1], SIZE[0], 3)
     assert coloured(still, SIDES[0], (90, 120))
+    assert coloured(still, first, (98 + 30, 120), 4)  # the last moment within the horizon
+    assert still.shape[1] == SIZE[0]
+    beneath = still[SIZE[1] :].reshape(-1, 3).astype(int)  # what the colours mean
+    for colour in (*SIDES, first, FAN):
+        assert (np.abs(beneath - colour).max(1) < 30).any()
+
+
+def test_moments_ahead_say_when_they_are(tmp_path: Path) -> None:
+    """Each label is above its own figure, and none on another: of somebody who stands, they are stacked."""
+    given, context = film(tmp_path / "in.mp4"), standing([60.0] * 12)
+    walking = standing(60 + 3 * np.arange(50.0), start=0.48, context=context)
+    out = np.asarray(Image.open(render([walking], tmp_path / "out.png", video=given)))
+    for ahead in (0.5, 1.0, 1.5, 2.0):
+        x = round(60 + 3 * 25 * ahead) + 30
+        assert (out[60:115, x - 12 : x + 12].min(2) > 245).sum() > 100
+    still = walking.replace(positions=standing([60.0] * 50).positions)
+    out = np.asarray(Image.open(render([still], tmp_path / "out.png", video=given)))
+    boxed = (out[:115, 75:105].min(2) > 245).any(1)
+    assert (np.diff(boxed.astype(int)) == 1).sum() == 4
+
+
+def test_everybody_is_shown_once_at_least_with_their_number(tmp_path: Path) -> None:
+    """Two people who share a moment need one picture; a third who comes later needs another."""
+    given = film(tmp_path / "in.mp4")
+    a, b = (standing([x] * 5, meta={"person": n}) for x, n in ((30.0, "0"), (200.0, "1")))
+    late = standing([100.0] * 3, start=0.36, meta={"person": "2"})
+    together = np.asarray(Image.open(render([a, b], tmp_path / "out.png", video=given)))
+    assert together.shape[1] == SIZE[0]
+    for i, x in enumerate((30, 200)):
+        assert coloured(together, palette(i, 2)[0], (x + 30, 120))
+        assert (together[95:110, x : x + 60].min(2) > 245).sum() > 50  # the number's box
+    apart = np.asarray(Image.open(render([a, b, late], tmp_path / "out.png", video=given)))
+    assert coloured(apart, palette(0, 3)[0], (30, 60), 2)
+    assert coloured(apart, palette(1, 3)[0], (115, 60), 2)
+    assert coloured(apart, palette(2, 3)[0], (160 + 65, 60), 2)
+    assert coloured(apart, (90, 90, 90), (160 + 30, 60), 2)
+    frames = pictures(render([a, b], tmp_path / "out.mp4", video=given))
+    assert all(coloured(frames[0][1], palette(i, 2)[0], (x + 30, 120)) for i, x in enumerate((30, 200)))
 
 
 @pytest.mark.parametrize("sound", ["aac", "libmp3lame", "libopus"])

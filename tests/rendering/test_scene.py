@@ -72,6 +72,24 @@ def test_everything_is_in_the_frame_and_an_outlier_does_not_shrink_it() -> None:
     assert build([motion.replace(positions=positions)]).panels[0].camera.view(BOX).scale > view.scale / 2
 
 
+def test_panels_of_one_space_have_one_scale() -> None:
+    """The same metre is as many pixels in each, at the distance that each camera looks at."""
+    small, walks = standing(), standing(frames=30, speed=0.5)
+    scene = build([small, walks, small.replace(positions=small.positions * 0.7)], compare=True)
+    for which in ("whole", "near"):
+        views = [getattr(p, which).view(BOX) for p in scene.panels]
+        assert [v.scale for v in views] == pytest.approx([views[0].scale] * 3)
+    for panel in scene.panels:
+        pixels = panel.whole.view(BOX).project(panel.tracks[0].segments[0].motion.positions)[0]
+        pixels = pixels[np.isfinite(pixels).all(-1)]
+        assert (pixels > 0).all()
+        assert (pixels < BOX[2:]).all()
+    far = build([small, standing(frames=200, speed=1.0)], compare=True)
+    assert [p.follow for p in far.panels] == [True, True]
+    apart = build([small, small.replace(positions=small.positions[..., :2] * 500, space="image")])
+    assert apart.panels[0].camera.extent != apart.panels[1].camera.extent
+
+
 def test_a_long_path_is_followed() -> None:
     assert not build([standing(frames=30, speed=0.5)]).panels[0].follow
     panel = build([standing(frames=200, speed=1.0)]).panels[0]

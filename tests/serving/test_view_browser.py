@@ -110,6 +110,12 @@ class Page:
         chosen = self.do("DOM.querySelector", nodeId=root, selector="input[type=file]")["nodeId"]
         self.do("DOM.setFileInputFiles", nodeId=chosen, files=[str(file)])
 
+    def drop(self, *files: Path) -> None:
+        """Drag files from the desktop onto the middle of the page."""
+        data = {"items": [], "files": [str(f) for f in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.do("Input.dispatchDragEvent", type=kind, x=300, y=300, data=data)
+
     @property
     def errors(self) -> list[dict[str, Any]]:
         """What the console says of errors."""
@@ -238,6 +244,26 @@ def test_uploads_are_read_or_refused_in_a_line(
     code, told = server.end(signal.SIGTERM)
     assert (code, "Traceback" in told) == (0, False)
     assert not list(server.folder.glob("lmm-view-*"))
+
+
+def test_files_dropped_on_the_page_are_read(
+    tmp_path: Path, start: Callable[..., Server], open_page: Callable[[str], Page]
+) -> None:
+    """Whatever tab is open, several at once, and a second time."""
+    page = open_page(start().url)
+    for turn in range(2):
+        files = [tmp_path / f"{name}{turn}.trc" for name in "ab"]
+        for seed, file in enumerate(files):
+            gait(seconds=2.0, seed=seed).save(file)
+        page.drop(*files)
+        until(lambda: all(f.name in page.text for f in files))  # noqa: B023
+    assert "/" in page.evaluate("location.href")  # the browser has not gone to a file
+    assert page.evaluate("location.protocol") == "http:"
+    bad = tmp_path / "bad.bvh"
+    bad.write_text("HIERARCHY nothing")
+    page.drop(bad)
+    until(lambda: "Reading failed" in page.text)
+    assert page.errors == []
 
 
 def test_other_web_pages_may_not_use_the_server(start: Callable[..., Server]) -> None:

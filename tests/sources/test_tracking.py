@@ -84,6 +84,31 @@ def test_a_jump_across_the_image_is_another_person() -> None:
     assert sorted(len(t[0]) for t in link(frames, FPS)) == [30, 30, 60]
 
 
+@pytest.mark.parametrize("away", [0, 250])
+def test_who_is_alone_and_leaps_less_than_a_body_is_another_person(away: int) -> None:
+    """An estimator of one person goes over to somebody beside them: at 30 frames a second nobody is that fast."""
+    a, b = walker(60, 100, 3, 6), walker(60, 100 + 3 * 30 + away, 3, 6)
+    frames = [(a[t] if t < 30 else b[t - 30])[None] for t in range(60)]
+    assert [len(t[0]) for t in link(frames, FPS)] == ([30, 30] if away else [60])
+
+
+@pytest.mark.parametrize(("stay", "expected"), [(6, [54, 6]), (20, [20, 20, 20])])
+def test_who_is_left_for_a_moment_has_a_gap(stay: int, expected: list[int]) -> None:
+    a, b = walker(60, 100, 0, 6), walker(60, 350, 0, 6)
+    frames = [(b[t] if 20 <= t < 20 + stay else a[t])[None] for t in range(60)]
+    tracks = link(frames, FPS)
+    assert sorted((len(t[0]) for t in tracks), reverse=True) == expected
+    first = next(at.tolist() for at, _ in tracks if at[0] == 0)
+    assert first == ([*range(20), *range(26, 60)] if stay == 6 else [*range(20)])
+
+
+def test_a_sprinter_and_a_noisy_estimator_are_one_person() -> None:
+    """A runner of 300 pixels at 5 body lengths a second, joints off by 6 % of them."""
+    person = walker(60, 100, 300 * 5 / FPS, 6)
+    person[..., :2] += np.random.default_rng(0).normal(0, 18, (60, 17, 2))
+    assert len(link([p[None] for p in person], FPS)) == 1
+
+
 def test_nobody_and_nothing() -> None:
     assert link([], FPS) == []
     assert link([np.zeros((0, 17, 3)), np.zeros((2, 17, 3))], FPS) == []

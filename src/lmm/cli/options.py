@@ -63,6 +63,21 @@ def read_one(
     return motion
 
 
+def read_everybody(
+    path: Path, format: str | None, source_fps: float | None, units: str | None, up: str | None
+) -> list[Motion]:
+    """Read all people in a file, those seen longest first: as many as a picture shows; says who is left out."""
+    import lmm
+    from lmm.core.progress import reporting
+    from lmm.rendering.scene import MAX_MOTIONS
+
+    with Progress("reading", "frames") as bar, reporting(bar.update):
+        people: list[Motion] = lmm.read_people(path, format, source_fps, units, up)
+    if len(people) > MAX_MOTIONS:
+        say(f"{path}: {len(people) - MAX_MOTIONS} people who are seen less are left out; lmm info lists them")
+    return people[:MAX_MOTIONS]
+
+
 class Progress:
     """A progress bar on stderr, shown only on a terminal, from the first `update` on."""
 

@@ -11,14 +11,16 @@ from lmm.core.motion import FLAG_NAMES, MISSING, REMOVED, Motion
 
 Array = NDArray[Any]
 
-# figure → (lowest, highest, what a value outside means); metres, world motions only. See docs/plausibility.md.
-WORLD_LIMITS: dict[str, tuple[float, float, str]] = {
+# figure → (lowest, highest, what a value outside means). See docs/plausibility.md.
+LIMITS: dict[str, tuple[float, float, str]] = {
     "trunk_m": (0.30, 0.75, "the trunk is not of human size: check --units"),
     "thigh_m": (0.28, 0.60, "the thigh is not of human size: check --units"),
     "upper_arm_m": (0.18, 0.42, "the upper arm is not of human size: check --units"),
     "bone_length_cv": (0.0, 0.12, "bones change their length: tracking is poor, or joints are confused"),
     "hip_height_m": (0.05, 1.35, "the hips are not at a human height above the feet: check --units and --up"),
     "speed_p99_mps": (0.0, 15.0, "joints move faster than people do: check --source-fps and --units"),
+    # 15 m/s of a trunk of 0.5 m
+    "speed_p99_trunks_ps": (0.0, 30.0, "joints leap: they were lost or confused, or --source-fps is wrong"),
 }
 UPRIGHT_LIMIT = 0.5
 LEFT_LIMIT = 0.6
@@ -33,7 +35,8 @@ def quality(motion: Motion) -> dict[str, Any]:
     speed · upright: fraction of frames with the neck above the hips · left_is_left: fraction of frames in which the
     left side lies to the left of where knees bend and flat feet point (else any foot, else the face); None if unknown.
     Lengths and speeds are in
-    metres for world motions and in trunk lengths for image motions (there without limits: perspective changes them).
+    metres for world motions and in trunk lengths for image motions (there only the speed has a limit: perspective
+    changes them).
     """
     p = motion.positions.astype(np.float64)
     at = motion.skeleton.index
@@ -78,15 +81,15 @@ def quality(motion: Motion) -> dict[str, Any]:
     above = above[np.isfinite(above)]
     figures["upright"] = _round((above > 0).mean()) if len(above) else None
     figures["left_is_left"] = _left_is_left(p, at) if world else _left_is_left_2d(p, at, trunk)
-    figures["warnings"] = _warnings(figures, world)
+    figures["warnings"] = _warnings(figures)
     return figures
 
 
-def _warnings(figures: dict[str, Any], world: bool) -> list[str]:
+def _warnings(figures: dict[str, Any]) -> list[str]:
     out = []
-    for name, (low, high, meaning) in WORLD_LIMITS.items():
+    for name, (low, high, meaning) in LIMITS.items():
         value = figures.get(name)
-        if world and value is not None and not low <= value <= high:
+        if value is not None and not low <= value <= high:
             out.append(f"{name} is {value:g}, expected {low:g} to {high:g}: {meaning}.")
     if figures["upright"] is not None and figures["upright"] < UPRIGHT_LIMIT:
         out.append(f"the neck is above the hips in only {figures['upright']:.0%} of the frames: check --up.")

@@ -198,7 +198,8 @@ def build(motions: list[Motion], compare: bool = False) -> Scene:
     spaces = {(m.space, m.num_dims, m.size) for m in motions}
     groups = [tracks] if len(spaces) == 1 and not compare else [[t] for t in tracks]
     rate = max(s.motion.fps for t in tracks for s in t.segments)
-    return Scene(tuple(_panel(g) for g in groups), min(t.start for t in tracks), max(t.end for t in tracks), rate)
+    panels = _one_scale([_panel(g) for g in groups]) if len(spaces) == 1 else [_panel(g) for g in groups]
+    return Scene(tuple(panels), min(t.start for t in tracks), max(t.end for t in tracks), rate)
 
 
 def title(motion: Motion) -> str:
@@ -310,6 +311,22 @@ def _panel(tracks: list[Track]) -> Panel:
     strays = np.linalg.norm(path - (path.min(axis=0) + path.max(axis=0)) / 2, axis=1).max()
     follow = not flat and len(tracks) == 1 and strays > LONG_PATH * tracks[0].size
     return Panel(tuple(tracks), whole, near, bool(follow), floor)
+
+
+def _one_scale(panels: list[Panel]) -> list[Panel]:
+    """Return panels of one space that frame as much of it each, and follow all or none: bodies are as large as they
+    are."""
+    follow = any(p.follow for p in panels)
+    wholes, nears = _as_wide([p.whole for p in panels]), _as_wide([p.near for p in panels])
+    return [replace(p, whole=w, near=n, follow=follow) for p, w, n in zip(panels, wholes, nears, strict=True)]
+
+
+def _as_wide(cameras: list[Camera]) -> list[Camera]:
+    """Return cameras with frames as wide and as high as the widest and highest, about the middle of their own."""
+    extents = np.array([c.extent for c in cameras])
+    middles, half = (extents[:, :2] + extents[:, 2:]) / 2, (extents[:, 2:] - extents[:, :2]).max(0) / 2
+    boxes = np.concatenate([middles - half, middles + half], axis=1).tolist()
+    return [replace(c, extent=tuple(box)) for c, box in zip(cameras, boxes, strict=True)]
 
 
 def _track(motion: Motion, origin: float) -> Track:

@@ -17,6 +17,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -166,7 +167,12 @@ class Viewer:
         self._play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY)
         self._speed = gui.add_slider("Speed", 0.1, 2.0, 0.1, 1.0)
         self._legend = gui.add_html("")
+        gui.add_html(_at_once((resources.files("lmm.serving") / "drop.js").read_text("utf-8")))
         self._rows: dict[str, tuple[Any, Any]] = {}
+        # outside the tabs: viser's page has only the elements of the tab that is shown, and what is dropped goes here
+        upload = gui.add_upload_button(
+            "Upload", icon=viser.Icon.UPLOAD, hint=f"Or drop files on the page. At most {MAX_UPLOAD_MIB} MiB each."
+        )
         tabs = gui.add_tab_group()
         with tabs.add_tab("Show"):
             self._list = gui.add_folder("Motions")
@@ -176,7 +182,6 @@ class Viewer:
         with tabs.add_tab("Open"):
             self._path = gui.add_text("Path", "", hint="A file or folder on the machine that lmm view runs on.")
             open_path = gui.add_button("Open", icon=viser.Icon.FOLDER_OPEN)
-            upload = gui.add_upload_button("Upload", icon=viser.Icon.UPLOAD, hint=f"At most {MAX_UPLOAD_MIB} MiB.")
         with tabs.add_tab("Forecast"):
             self._build_forecast()
         with tabs.add_tab("Export"):
@@ -187,7 +192,7 @@ class Viewer:
         self._apart.on_update(lambda _: self._rearrange())
         aim.on_click(lambda _: self._aim())
         open_path.on_click(lambda event: self._job(event.client, "Reading", self._open_path))
-        upload.on_upload(lambda event: self._job(event.client, "Reading", lambda: self._take(event.target.value)))
+        upload.on_upload(lambda event: self._uploaded(event.client, event.target.value))
 
     def _build_forecast(self) -> None:
         gui = self._server.gui
@@ -298,6 +303,9 @@ class Viewer:
             raise LmmError("No path is given. Write one into the box, or use Upload.")
         return self._opened(self._read(Path(given).expanduser()))
 
+    def _uploaded(self, client: viser.ClientHandle | None, file: viser.UploadedFile) -> None:
+        self._job(client, "Reading", lambda: self._take(file))
+
     def _take(self, file: viser.UploadedFile) -> str:
         """Read an uploaded file from a temporary folder that is gone afterwards."""
         name = re.sub(r"[^\w.\- ]", "_", file.name)[-100:] or "upload"
@@ -400,6 +408,12 @@ def _zipped(files: list[Path]) -> bytes:
         for file in files:
             archive.write(file, file.name)
     return out.getvalue()
+
+
+def _at_once(script: str) -> str:
+    """Return HTML that runs a script where it is shown: as viser puts it there, elements of scripts would not run."""
+    pixel = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+    return f'<img src="{pixel}" style="display: none" onload="{html.escape(script)}">'
 
 
 def _entries(entries: list[Entry]) -> str:

@@ -21,7 +21,11 @@ MIN_TRACK_S = 0.25  # detections that last no longer are ghosts, unless there is
 MAX_GAP_S = 0.5  # a person unseen for longer is a new one
 GATE = 0.25  # the farthest match from one frame to the next, in body sizes ...
 GATE_PER_S = 1.5  # ... and how much farther for each second that a person was unseen
-LEAP = 1.0  # likewise, beyond which who is alone in every frame is somebody else
+LEAP = 1.0  # likewise, beyond which who is alone in every frame is somebody else ...
+JITTER, FASTEST = (
+    0.25,
+    6.0,
+)  # ... and no one is farther than an estimator's noise and a sprinter's way, in sizes a second
 UNLIKE = 0.1  # cost, in body sizes, of a pair that has no joint in common; decides between near rivals only
 VELOCITY_MEMORY_S = 0.15
 MOST_AT_ONCE = 8  # people up to whom steps are looked through for all frames at once
@@ -109,10 +113,11 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
     frames  for each frame the detections, (P_t, J, 3): x, y in pixels, score; a score of 0 or NaN is a missing joint
     fps     frames per second
 
-    Where no frame has more than one person there is one track, broken where it leaps to somebody else. Otherwise a
-    detection joins the track whose prediction (constant velocity) is nearest, by the mean distance of the joints
-    seen in both over the person's size (diagonal of the box of its joints); one too far from all begins a new track,
-    and a track unseen for more than 0.5 s ends.
+    Where no frame has more than one person there is one track, broken where it leaps to somebody else, faster than
+    people move; who is back within 0.5 s goes on in the track that was left. Otherwise a detection joins the track
+    whose prediction (constant velocity) is nearest, by the mean distance of the joints seen in both over the person's
+    size (diagonal of the box of its joints); one too far from all begins a new track, and a track unseen for more than
+    0.5 s ends.
     The order of the detections within a frame does not matter. What an estimator sees twice or in pieces makes tracks
     of a few frames, which are the caller's to drop. Detections without any joint are in no track.
     """
@@ -125,7 +130,7 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
     at = np.searchsorted(begin, rows, side="right") - 1
     sizes = _sizes(together)
     if bool(np.all(np.diff(at) > 0)):
-        pieces = np.split(np.arange(len(rows)), _leaps(together[rows], sizes[rows], at / fps))
+        pieces = _pieces(together[rows], sizes[rows], at / fps)
         ranked = sorted(pieces, key=lambda p: -float(together[rows[p], :, 2].sum()))
         return [(at[p], (rows - begin[at])[p]) for p in ranked if len(p)]
     spans = [slice(a, b) for a, b in pairwise(begin.tolist())]
@@ -168,12 +173,32 @@ def link(frames: list[Array], fps: float) -> list[tuple[Array, Array]]:
     return [(np.array(k.frames), np.array(k.detections)) for k in done]
 
 
-def _leaps(poses: Array, sizes: Array, seconds: Array) -> Array:
-    """Return the indices in `poses` (N, J, 3), of one person a frame, of those too far from the one before."""
-    both = np.minimum(poses[1:, :, 2], poses[:-1, :, 2])
-    moved = np.linalg.norm(np.diff(poses[..., :2], axis=0), axis=-1)
-    away = (both * moved).sum(1) / np.maximum(both.sum(1), 1e-12) / np.maximum(np.maximum(sizes[1:], sizes[:-1]), 1e-6)
-    return np.asarray(np.flatnonzero(away > LEAP + GATE_PER_S * np.diff(seconds)) + 1)
+def _pieces(poses: Array, sizes: Array, seconds: Array) -> list[Array]:
+    """Return the indices in `poses` (N, J, 3), one person a frame, of each person: cut at leaps, joined on return."""
+    rows = np.arange(len(poses))
+    leaps = np.flatnonzero(~_near(poses[:-1], poses[1:], sizes[:-1], sizes[1:], np.diff(seconds))) + 1
+    found: list[Array] = []
+    for piece in np.split(rows, leaps):
+        first = piece[0] if len(piece) else 0
+        lasts = [(i, f[-1]) for i, f in enumerate(found) if seconds[first] - seconds[f[-1]] <= MAX_GAP_S]
+        back = [
+            i
+            for i, last in lasts
+            if _near(poses[last], poses[first], sizes[last], sizes[first], seconds[first] - seconds[last])
+        ]
+        if back:
+            found[back[-1]] = np.concatenate([found[back[-1]], piece])
+        else:
+            found.append(piece)
+    return found
+
+
+def _near(a: Array, b: Array, a_size: Array, b_size: Array, seconds: Array) -> Array:
+    """Return whether poses `b` (..., J, 3) may be who was in `a` some `seconds` before; sizes and result (...)."""
+    both = np.minimum(a[..., 2], b[..., 2])
+    moved = (both * np.linalg.norm(b[..., :2] - a[..., :2], axis=-1)).sum(-1) / np.maximum(both.sum(-1), 1e-12)
+    limit = np.minimum(LEAP + GATE_PER_S * seconds, JITTER + FASTEST * seconds)
+    return np.asarray(moved <= limit * np.maximum(np.maximum(a_size, b_size), 1e-6))
 
 
 def _clear_steps(together: Array, sizes: Array, begin: Array, visible: Array) -> list[list[int] | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lmm.core.errors import LmmError
+from lmm.core.errors import LmmError, one_line
 from lmm.core.motion import Motion, make_motion
 from lmm.generative.flow import Solver
 from lmm.inference.speaker import DEFAULT, Speaker, load_speaker
@@ -113,6 +113,7 @@ def assembled(pieces: list[np.ndarray[Any, Any]], text: str, speaker: Speaker, s
         points = points[: max(1, round(settings.seconds * FPS))]
     meta = {
         "format": "generated",
+        "title": one_line(text, 80),
         "captions": [text],
         "model": speaker.name,
         "seed": settings.seed,

@@ -32,6 +32,12 @@ def forecasters() -> list[ModelInfo]:
     return known + [c.info(c.parameters) for c in shipped().values()]
 
 
+def speakers() -> list[ModelInfo]:
+    """Return the motion-language models that are shipped, those free for all uses first."""
+    found = [h.info for h in headers().values() if h.architecture == "motion-language"]
+    return sorted(found, key=lambda i: "NC" in i.licence)
+
+
 def infos() -> list[ModelInfo]:
     """Return all models that there are."""
     return forecasters() + [h.info for h in headers().values() if not h.block_frames]

@@ -184,6 +184,12 @@ class Stage:
         self.actors = (*self.actors, actor)
         return actor
 
+    def grow(self, actor: Actor, motion: Motion) -> Actor:
+        """Let an actor show a longer motion in the place of its own; return the actor as it is then."""
+        grown = replace(actor, motion=motion, panel=build([motion]).panels[0])
+        self.actors = tuple(grown if a.name == actor.name else a for a in self.actors)
+        return grown
+
     @property
     def start(self) -> float:
         return min((a.start for a in self.actors), default=0.0)

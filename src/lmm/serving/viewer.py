@@ -29,7 +29,7 @@ from lmm.core.errors import InputError, LmmError, one_line
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
 from lmm.inference.forecast import MAX_SAMPLES, MAX_SECONDS, forecast
-from lmm.models.loading import forecasters
+from lmm.models.loading import forecasters, speakers
 from lmm.rendering.draw import GRID, HUES, RULE, SIDES, Colour, grid_step
 from lmm.rendering.scene import LEFT, MIDDLE, RIGHT
 from lmm.serving.stage import HIGH, LOW, Actor, Look, Stage, palettes, picture, ways
@@ -44,6 +44,7 @@ Array = NDArray[Any]
 
 FRAMES_PER_S = 30.0
 MAX_UPLOAD_MIB = 64
+SHOWN_PIECES = 4  # of a motion that is being made: half a second
 NEWS_S = 8.0  # how long a notification of success stays
 FIELD_OF_VIEW = np.deg2rad(40.0)
 ASPECT, PANEL = 1.1, 0.55  # of the window beside the panel; its middle from the window's, in half heights
@@ -184,6 +185,8 @@ class Viewer:
             open_path = gui.add_button("Open", icon=viser.Icon.FOLDER_OPEN)
         with tabs.add_tab("Forecast"):
             self._build_forecast()
+        with tabs.add_tab("Say"):
+            self._build_say()
         with tabs.add_tab("Export"):
             self._build_export()
         self._time.on_update(lambda event: self._set_playing(False) if event.client else None)
@@ -209,6 +212,20 @@ class Viewer:
         self._subject.on_update(lambda _: self._offer_models())
         go.on_click(lambda event: self._job(event.client, "Forecasting", self._forecast))
 
+    def _build_say(self) -> None:
+        gui, names = self._server.gui, tuple(i.name for i in speakers())
+        if not names:
+            gui.add_markdown("There is no motion-language model. `lmm train` makes one.")
+            return
+        self._text = gui.add_text("Words", "a person waves with the left hand", hint="What the person does.")
+        self._speaker = gui.add_dropdown("Model", names)
+        self._follows = gui.add_checkbox("Go on", False, hint="Begin where the motion chosen below ends.")
+        self._before = gui.add_dropdown("After", ("",))
+        self._said_seconds = gui.add_number("Seconds", 0.0, min=0.0, max=60.0, step=0.5, hint="0: as the model says.")
+        self._said_seed = gui.add_number("Seed", 0, min=0, step=1)
+        go = gui.add_button("Generate", icon=viser.Icon.WAND)
+        go.on_click(lambda event: self._job(event.client, "Generating", self._say))
+
     def _build_export(self) -> None:
         gui = self._server.gui
         with gui.add_folder(None, visible=False) as self._exporting:
@@ -228,6 +245,8 @@ class Viewer:
         self._rows[actor.name] = shown, sample
         self._time.min, self._time.max = self._stage.start, np.floor(self._stage.end * 100) / 100
         self._subject.options = self._exported.options = names
+        if hasattr(self, "_before"):
+            self._before.options = names
         self._forecasting.visible = self._exporting.visible = True
         self._offer_models()
         self._explain()
@@ -332,6 +351,39 @@ class Viewer:
             self._time.value = float(added.track.segments[-1].times[0]) + added.delay
         licence = next(i.licence for i in forecasters() if i.name == self._model.value)
         return f"{added.name}. {licence}" if "NC" in licence else added.name
+
+    def _say(self) -> str:
+        """Generate a motion from words; it plays while it is made."""
+        from lmm.inference.generate import Settings, assembled, stream
+        from lmm.inference.speaker import load_speaker
+
+        speaker, before = load_speaker(self._speaker.value), None
+        if self._follows.value:
+            before = self._actor(self._before.value).motion
+        settings = Settings(self._said_seconds.value or None, int(self._said_seed.value))
+        pieces: list[Array] = []
+        actor: Actor | None = None
+        for piece in stream(self._text.value, speaker, settings, before):
+            pieces.append(piece)
+            if len(pieces) % SHOWN_PIECES == 0:
+                motion = assembled(pieces, self._text.value, speaker, settings)
+                if actor is None:
+                    actor = self._add(motion)
+                    self._aim()
+                    self._time.value = actor.start
+                    self._set_playing(True)
+                else:
+                    self._grow(actor, motion)
+        motion = assembled(pieces, self._text.value, speaker, settings)
+        actor = self._add(motion) if actor is None else self._grow(actor, motion)
+        self._aim()
+        licence = speaker.model.config.licence
+        return f"{actor.name}. {licence}" if "NC" in licence else actor.name
+
+    def _grow(self, actor: Actor, motion: Motion) -> Actor:
+        grown = self._stage.grow(actor, motion)
+        self._time.max = np.floor(self._stage.end * 100) / 100
+        return grown
 
     def _export(self, client: viser.ClientHandle | None) -> str:
         """Write the chosen motion and have the browser save it: as one file, or several in a zip archive."""

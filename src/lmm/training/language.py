@@ -21,6 +21,8 @@ from lmm.core.errors import LmmError
 from lmm.datasets.corpus import blocks, train_tokenizer, training_documents
 from lmm.datasets.pairs import read_pairs
 from lmm.datasets.store import Store
+from lmm.models.language import save_language_model
+from lmm.models.network import SHARD
 from lmm.training.config import RunConfig
 from lmm.training.kinds import Kind, Run, kinds
 
@@ -97,8 +99,7 @@ def prepare(config: LanguageConfig, device: torch.device) -> Run:
         return torch.as_tensor(tokens, dtype=torch.long, device=device)
 
     def save(average: Any, folder: Path, state: dict[str, Any]) -> None:
-        average.llm.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        save_language_model(average.llm, tokenizer, folder, SHARD)
         told = {"text": [Path(t).name for t in config.text], "captions": len(captions), "state": state}
         (folder / "trained_on.json").write_text(json.dumps(told, indent=1), "utf-8")
 

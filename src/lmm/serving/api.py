@@ -25,12 +25,14 @@ import lmm
 from lmm.core.errors import InputError, LmmError
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
+from lmm.inference.speaker import DEFAULT
 from lmm.inference.surprise import surprise as surprise_of
-from lmm.models.loading import forecasters, infos
+from lmm.models.loading import forecasters, infos, speakers
 from lmm.pipeline.convert import to_body25
 from lmm.serving import limits
 from lmm.serving.live import Engine
 from lmm.serving.socket import serve_stream
+from lmm.serving.speech import serve_speech
 
 T = TypeVar("T")
 JOBS = 2  # at once, in threads
@@ -74,12 +76,17 @@ Options = Annotated[Reading, Depends()]
 Model = Annotated[str, Query(pattern="^[a-z0-9-]{1,60}$", description="A name of GET /v1/models, or an architecture.")]
 
 
-def create_app(model: str = "diffusion", workers: int = 2) -> Any:
-    """Return the application, within its limits; live streams are forecast with `model`, by `workers` processes."""
+def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None = None) -> Any:
+    """Return the application, within its limits.
+
+    Live streams are forecast with `model`, by `workers` processes; words become motions by `speaker`, a motion-language
+    model (default: the first of those that come with lmm).
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engine, app.state.clients = Engine(model, workers), 0
+        app.state.speaker, app.state.speaking = speaker or next((i.name for i in speakers()), DEFAULT), 0
         app.state.pool = ThreadPoolExecutor(JOBS, "jobs")
         yield
         app.state.engine.close()
@@ -89,7 +96,7 @@ def create_app(model: str = "diffusion", workers: int = 2) -> Any:
         title="lmm",
         version=lmm.__version__,
         summary="Read, measure, convert, show and forecast human movement.",
-        description=f"{limits.TOLD} The WebSocket `/v1/live` forecasts frames as they come: see docs/server.md.",
+        description=f"{limits.TOLD} The WebSocket `/v1/live` forecasts frames as they come, `/v1/say` turns words into motion as it is made: see docs/server.md.",
         lifespan=lifespan,
         responses=ERRORS,
     )
@@ -205,6 +212,10 @@ def create_app(model: str = "diffusion", workers: int = 2) -> Any:
     @app.websocket("/v1/live")
     async def live(socket: WebSocket) -> None:
         await serve_stream(socket, app.state)
+
+    @app.websocket("/v1/say")
+    async def say(socket: WebSocket) -> None:
+        await serve_speech(socket, app.state)
 
     return limits.Limits(app)
 

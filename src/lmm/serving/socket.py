@@ -50,7 +50,7 @@ class Hello(BaseModel):
     binary: bool = False
 
 
-class _Ended(Exception):
+class Ended(Exception):
     """The stream is closed with this code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -66,23 +66,23 @@ async def serve_stream(socket: WebSocket, state: Any) -> None:
         return
     state.clients += 1
     try:
-        hello = _hello(await _message(socket))
+        hello = _hello(await receive(socket))
         stream = Stream(Wish(hello.skeleton, hello.space, hello.size, hello.seconds, hello.samples))
         await _stream(socket, stream, state.engine, hello.binary)
     except WebSocketDisconnect:
         pass
-    except _Ended as e:
-        await _close(socket, e.code, e.reason)
+    except Ended as e:
+        await close(socket, e.code, e.reason)
     except ValidationError as e:
         first = e.errors()[0]
-        await _close(socket, 1008, f"{'.'.join(map(str, first['loc'])) or 'the first message'}: {first['msg']}")
+        await close(socket, 1008, f"{'.'.join(map(str, first['loc'])) or 'the first message'}: {first['msg']}")
     except LmmError as e:
-        await _close(socket, 1008, str(e))
+        await close(socket, 1008, str(e))
     finally:
         state.clients -= 1
 
 
-async def _close(socket: WebSocket, code: int, reason: str) -> None:
+async def close(socket: WebSocket, code: int, reason: str) -> None:
     with suppress(WebSocketDisconnect, RuntimeError):  # who has left needs no reason
         await socket.close(code, reason.encode()[:120].decode(errors="ignore"))
 
@@ -95,7 +95,7 @@ async def _stream(socket: WebSocket, stream: Stream, engine: Engine, binary: boo
 
     async def listen() -> None:
         while True:
-            seconds, points = _frame(await _message(socket), stream)
+            seconds, points = _frame(await receive(socket), stream)
             stream.add(seconds, points)
             came.append((seconds, time.perf_counter()))
             fresh.set()
@@ -112,7 +112,7 @@ async def _stream(socket: WebSocket, stream: Stream, engine: Engine, binary: boo
             while came and came[0][0] <= found.time:
                 (_, at), skipped = came.popleft(), skipped + 1
             told = {"time": found.time, "latency_s": round(time.perf_counter() - at, 4), "skipped": max(0, skipped)}
-            await _send(socket, {**told, "fps": found.fps}, found.points, binary)
+            await send(socket, {**told, "fps": found.fps}, found.points, binary)
 
     tasks = [asyncio.create_task(task()) for task in (listen, *[answer] * engine.workers)]
     try:
@@ -127,17 +127,17 @@ async def _stream(socket: WebSocket, stream: Stream, engine: Engine, binary: boo
             _ = task.cancelled() or task.exception()  # looked at: asyncio tells no one of it
 
 
-async def _message(socket: WebSocket) -> str | bytes:
+async def receive(socket: WebSocket) -> str | bytes:
     try:
         async with asyncio.timeout(IDLE_S):  # wait_for would swallow the task's end where a message is there already
             message = await socket.receive()
     except TimeoutError:
-        raise _Ended(1008, f"nothing came for {IDLE_S:g} s.") from None
+        raise Ended(1008, f"nothing came for {IDLE_S:g} s.") from None
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1000))
     data: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]
     if len(data) > MAX_MESSAGE:
-        raise _Ended(1009, f"a message is over {MAX_MESSAGE >> 20} MiB.")
+        raise Ended(1009, f"a message is over {MAX_MESSAGE >> 20} MiB.")
     return data
 
 
@@ -162,7 +162,7 @@ def _frame(message: str | bytes, stream: Stream) -> tuple[float, Any]:
         raise LmmError('a frame is {"time": seconds, "points": [[x, y, confidence], ...]}.') from None
 
 
-async def _send(socket: WebSocket, told: dict[str, Any], points: Any, binary: bool) -> None:
+async def send(socket: WebSocket, told: dict[str, Any], points: Any, binary: bool) -> None:
     told["shape"] = points.shape
     if binary:
         head = json.dumps(told).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import multiprocessing
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from lmm.core.errors import LmmError, MotionError
 from lmm.core.motion import Motion, make_motion
 from lmm.datasets.synthetic import gait
 from lmm.pipeline.resample import resample
-from lmm.serving import limits, socket
+from lmm.serving import limits, live, socket
 from lmm.serving.live import MEMORY_S, Engine, Forecasted, Stream, Wish, context_of
 from lmm.skeletons import BODY_25, table
 
@@ -105,6 +106,8 @@ def test_forecasts_are_those_of_lmm(client: Any, walk: Path, tmp_path: Path) -> 
         ({"format": "nonsense"}, 400, "unknown format 'nonsense'"),
         ({"person": "7"}, 400, "has no person '7'"),
         ({"to": ".exe"}, 422, "to: "),
+        ({"sample": 3}, 422, "unknown parameter 'sample'; those there are: "),
+        ({"clean": True}, 422, "unknown parameter 'clean'"),
     ],
 )
 def test_bad_values_get_one_line(client: Any, walk: Path, query: dict[str, Any], status: int, error: str) -> None:
@@ -121,6 +124,9 @@ def test_files_that_are_no_movement_get_one_line_without_our_paths(client: Any, 
     assert "/tmp" not in answer.json()["error"]
     assert "lmm-" not in answer.json()["error"]
     assert client.post("/v1/info").status_code == 422
+
+
+CHUNKED = ((b"transfer-encoding", b"chunked"),)
 
 
 def app_with(body: Any, monkeypatch: pytest.MonkeyPatch, **changed: float) -> Any:
@@ -153,6 +159,14 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": json.dumps({"bytes": total}).encode()})
 
 
+async def slow(scope: Any, receive: Any, send: Any) -> None:
+    while (await receive())["more_body"]:
+        pass
+    await asyncio.sleep(0.2)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
 async def forever(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await asyncio.sleep(60)
@@ -160,8 +174,8 @@ async def forever(scope: Any, receive: Any, send: Any) -> None:
 
 def test_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     app = app_with(echo, monkeypatch, MAX_BODY=1000)
-    assert asyncio.run(ask(app, [b"x" * 400, b"x" * 400])) == (200, {"bytes": 800})
-    status, told = asyncio.run(ask(app, [b"x" * 400] * 100))
+    assert asyncio.run(ask(app, [b"x" * 400, b"x" * 400], headers=CHUNKED)) == (200, {"bytes": 800})
+    status, told = asyncio.run(ask(app, [b"x" * 400] * 100, headers=CHUNKED))
     assert status == 413
     assert "Send a shorter take" in told["error"]
     assert asyncio.run(ask(app, [b""], headers=[(b"content-length", b"99999")]))[0] == 413
@@ -169,19 +183,37 @@ def test_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_slow_bodies_and_slow_answers_end(monkeypatch: pytest.MonkeyPatch) -> None:
     app = app_with(echo, monkeypatch, BODY_S=0.2)
-    assert asyncio.run(ask(app, [b"x"] * 100, wait=0.05))[0] == 408
+    assert asyncio.run(ask(app, [b"x"] * 100, wait=0.05, headers=CHUNKED))[0] == 408
     stuck = app_with(forever, monkeypatch, BODY_S=0.1, JOB_S=0.1)
     assert asyncio.run(ask(stuck, [b""]))[0] == 504
 
 
+def test_bodies_that_trickle_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have places of their own, and are refused once they are slower than the least rate."""
+    app = app_with(echo, monkeypatch, MAX_AT_ONCE=1, GRACE_S=0.2, LEAST_RATE=1000)
+
+    async def both() -> tuple[list[int], int]:
+        trickling = [asyncio.create_task(ask(app, [b"x"] * 100, 0.05, CHUNKED)) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        quick = await ask(app, [b"x" * 500] * 3, 0.01, CHUNKED)
+        return [s for s, _ in await asyncio.gather(*trickling)], quick[0]
+
+    assert asyncio.run(both()) == ([408] * 5, 200)
+    steady = asyncio.run(ask(app, [b"x" * 100] * 10, 0.05, CHUNKED))  # 2000 bytes a second
+    assert steady == (200, {"bytes": 1000})
+
+
 def test_too_many_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = app_with(echo, monkeypatch, MAX_AT_ONCE=2)
+    app = app_with(echo, monkeypatch, MAX_COMING=2)
 
     async def many() -> list[int]:
-        return [s for s, _ in await asyncio.gather(*(ask(app, [b"x"] * 5, wait=0.02) for _ in range(6)))]
+        return [s for s, _ in await asyncio.gather(*(ask(app, [b"x"] * 5, 0.02, CHUNKED) for _ in range(6)))]
 
     assert sorted(asyncio.run(many())) == [200, 200, 503, 503, 503, 503]
-    assert asyncio.run(ask(app, [b"x"]))[0] == 200  # and afterwards there is room again
+    assert asyncio.run(ask(app, [b"x"], headers=CHUNKED))[0] == 200  # and afterwards there is room again
+    app = app_with(slow, monkeypatch, MAX_COMING=9, MAX_AT_ONCE=2)
+    assert sorted(asyncio.run(many())) == [200, 200, 503, 503, 503, 503]
+    assert asyncio.run(ask(app, [b"x"], headers=CHUNKED))[0] == 200
 
 
 def frame(motion: Motion, k: int) -> Any:
@@ -277,7 +309,12 @@ def test_idle_and_too_many_streams_end(client: Any, monkeypatch: pytest.MonkeyPa
     assert ended.value.code == 1013
 
 
-def test_an_engine_shares_a_batch_survives_its_worker_and_closes() -> None:
+def dies(pipe: Any, model: str) -> None:
+    pipe.recv()
+    raise SystemExit(1)
+
+
+def test_an_engine_shares_a_batch_survives_its_worker_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine("zero-velocity", 1)
     streams = [Stream(WISH) for _ in range(3)]
     motion = keypoints()
@@ -289,13 +326,17 @@ def test_an_engine_shares_a_batch_survives_its_worker_and_closes() -> None:
     assert isinstance(found[0], Forecasted)
     np.testing.assert_array_equal(found[0].points, found[1].points)  # type: ignore[arg-type]
     assert found[0].points.shape == (3, 30, 25, 2)  # type: ignore[union-attr]
-    import multiprocessing
-
+    for _ in range(2):  # an idle worker that is killed costs nobody anything
+        for child in multiprocessing.active_children():
+            if child.name.startswith("SpawnProcess"):
+                child.kill()
+        assert engine.forecast(streams[0]).result(60).points is not None
+    monkeypatch.setattr(live, "work", dies)
     for child in multiprocessing.active_children():
-        if child.name.startswith("SpawnProcess"):
-            child.kill()
+        child.kill()
     with pytest.raises(LmmError, match="Try again"):
         engine.forecast(streams[0]).result(60)
+    monkeypatch.undo()
     assert engine.forecast(streams[0]).result(60).points is not None
     engine.close()
     with pytest.raises(LmmError, match="closing"):

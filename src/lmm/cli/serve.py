@@ -21,7 +21,10 @@ def serve(
 ) -> None:
     """Serve conversion, analysis, forecasts and pictures over HTTP, live forecasts over a WebSocket. Ctrl-C ends it."""
     import os
+    import signal
     import socket
+    import sys
+    import tempfile
 
     from lmm.core.errors import LmmError
     from lmm.models.loading import load
@@ -44,12 +47,21 @@ def serve(
             raise LmmError(f"cannot serve at {host}:{port} ({why}). Choose another --port or --host.") from None
     print(f"lmm serves at http://{host}:{port} (documentation: /docs)", flush=True)
     app = create_app(model, threads or os.cpu_count() or 1)
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        ws_max_size=MAX_MESSAGE,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=5,
-    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn, when it has closed all, raises the signal again
+    code: object = 0
+    with tempfile.TemporaryDirectory(prefix="lmm-serve-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder  # so that a job that is cut off leaves nothing
+        try:
+            uvicorn.run(
+                app,
+                host=host,
+                port=port,
+                log_level="warning",
+                ws_max_size=MAX_MESSAGE,
+                timeout_keep_alive=5,
+                timeout_graceful_shutdown=5,
+            )
+        except SystemExit as e:
+            code = e.code
+    sys.stderr.flush()
+    os._exit(int(bool(code)))  # threads of jobs cannot be stopped, and Python would wait for them

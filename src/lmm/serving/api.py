@@ -15,14 +15,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import Depends, FastAPI, File, Query, Request, UploadFile, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, UploadFile, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 import lmm
-from lmm.core.errors import InputError, LmmError
+from lmm.core.errors import InputError, LmmError, one_line
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
 from lmm.inference.speaker import DEFAULT
@@ -96,7 +96,8 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
         title="lmm",
         version=lmm.__version__,
         summary="Read, measure, convert, show and forecast human movement.",
-        description=f"{limits.TOLD} The WebSocket `/v1/live` forecasts frames as they come, `/v1/say` turns words into motion as it is made: see docs/server.md.",
+        description=f"{limits.TOLD} The WebSocket `/v1/live` forecasts frames as they come, `/v1/say` turns words into motion "
+        "as it is made: see docs/server.md.",
         lifespan=lifespan,
         responses=ERRORS,
     )
@@ -119,18 +120,20 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
     async def wrong(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse({"error": f"{error.detail}."}, error.status_code, headers=error.headers)
 
-    @app.get("/v1/health")
+    api = APIRouter(prefix="/v1", dependencies=[Depends(_no_others)])
+
+    @api.get("/health")
     async def health() -> dict[str, Any]:
         """Whether the server is up, and what it does for live streams."""
         engine: Engine = app.state.engine
         return {"status": "ok", "version": lmm.__version__, "streams": app.state.clients, "forecasts": engine.forecasts}
 
-    @app.get("/v1/models")
+    @api.get("/models")
     async def models() -> list[dict[str, Any]]:
         """The forecasters that come with lmm."""
         return [dataclasses.asdict(i) for i in infos()]
 
-    @app.post("/v1/info")
+    @api.post("/info")
     async def info(file: Upload, reading: Options) -> dict[str, Any]:
         """What is in a file: people, skeleton, rate, length, space."""
         people = await work(lambda: _people(file, reading))
@@ -151,7 +154,7 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
             ]
         }
 
-    @app.post("/v1/convert", response_class=Response, responses=_file_responses())
+    @api.post("/convert", response_class=Response, responses=_file_responses())
     async def convert(
         file: Upload,
         reading: Options,
@@ -168,7 +171,7 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
 
         return await work(job)
 
-    @app.post("/v1/analyse")
+    @api.post("/analyse")
     async def analyse(file: Upload, reading: Options, surprise: Model | None = None) -> dict[str, Any]:
         """Angles' ranges, asymmetry, repetitions, steps and gait; `surprise` names a forecaster to be surprised."""
 
@@ -181,7 +184,7 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
 
         return await work(job)
 
-    @app.post("/v1/forecast", response_class=Response, responses=_file_responses())
+    @api.post("/forecast", response_class=Response, responses=_file_responses())
     async def forecast(
         file: Upload,
         reading: Options,
@@ -199,7 +202,7 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
 
         return await work(job)
 
-    @app.post("/v1/render", response_class=Response, responses=_file_responses())
+    @api.post("/render", response_class=Response, responses=_file_responses())
     async def render(file: Upload, reading: Options, to: Literal[".html", ".png", ".mp4", ".gif"] = ".png") -> Response:
         """A picture, a film, or a page of the motion."""
 
@@ -217,11 +220,22 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
     async def say(socket: WebSocket) -> None:
         await serve_speech(socket, app.state)
 
+    app.include_router(api)
     return limits.Limits(app)
 
 
 def _file_responses() -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+async def _no_others(request: Request) -> None:
+    """Refuse a query with parameters that its route has not: a misspelt one would go unheeded."""
+    told = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    known = [p["name"] for p in told.get("parameters", ()) if p["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            has = f"those there are: {', '.join(known)}" if known else "there are none"
+            raise HTTPException(422, f"unknown parameter {one_line(name, 60)!r}; {has}")
 
 
 def _known(model: str) -> str:

@@ -1,7 +1,8 @@
 """What a server takes from strangers: how much, how long, and how many at once.
 
 `Limits` wraps an ASGI application (https://asgi.readthedocs.io). A body that is too long, or comes too slowly, is
-refused while it comes, and never kept whole; so is one more request than MAX_AT_ONCE.
+refused while it comes, and never kept whole; so is one more body than MAX_COMING. While it comes it holds no place
+among the MAX_AT_ONCE requests in work.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ from typing import Any
 
 MAX_BODY = 64 << 20  # bytes of an upload
 BODY_S = 60.0  # in which it must come
-MAX_AT_ONCE = 16  # requests
+GRACE_S, LEAST_RATE = 5.0, 64 << 10  # after so long it must have come at so many bytes a second
+MAX_COMING = 32  # bodies
+MAX_AT_ONCE = 16  # requests in work
 JOB_S = 120.0  # in which an answer must begin
 MAX_CLIENTS = 16  # live streams
 MAX_MESSAGE = 1 << 20  # bytes of a message of a live stream
 IDLE_S = 60.0  # a live stream without a message is ended
 
 TOLD = (
-    f"Limits: bodies of {MAX_BODY >> 20} MiB that come within {BODY_S:g} s, {MAX_AT_ONCE} requests at once, "
+    f"Limits: bodies of {MAX_BODY >> 20} MiB that come within {BODY_S:g} s, after {GRACE_S:g} s at {LEAST_RATE >> 10} "
+    f"KiB/s at least, {MAX_COMING} of them at once; {MAX_AT_ONCE} requests in work, "
     f"answers within {JOB_S:g} s; {MAX_CLIENTS} live streams, messages of {MAX_MESSAGE >> 20} MiB, {IDLE_S:g} s "
     "without a message. What is over them is refused with 413, 408, 503 or 504 (a live stream: closed with code "
     "1008, 1009 or 1013)."
 )
+
+
+_TOO_LONG = f"the body is over {MAX_BODY >> 20} MiB. Send a shorter take."
 
 
 class _TooMuch(Exception):
@@ -37,30 +44,40 @@ class Limits:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self._now = 0
+        self._coming = self._working = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope.get("path") == "/v1/health":
             await self.app(scope, receive, send)
             return
-        began, taken, whole, deadline = False, 0, False, asyncio.get_running_loop().time() + BODY_S
-        refused: _TooMuch | None = None
+        began, taken, clock = False, 0, asyncio.get_running_loop().time
+        start, refused = clock(), None
+        headers = dict(scope["headers"])
+        told_length = headers.get(b"content-length", b"0")
+        coming = told_length != b"0" or b"transfer-encoding" in headers
+        self._coming, self._working = self._coming + coming, self._working + (not coming)
 
         async def bounded() -> Any:
-            nonlocal taken, whole, refused
-            if whole:
+            nonlocal taken, coming, refused
+            if not coming:
                 return await receive()
             try:
-                async with asyncio.timeout_at(deadline):
+                # the next piece may be late by as much as what has come is early
+                async with asyncio.timeout_at(start + min(BODY_S, GRACE_S + taken / LEAST_RATE)):
                     message = await receive()
+                taken += len(message.get("body", b""))
+                if taken > MAX_BODY:
+                    raise _TooMuch(413, _TOO_LONG)
+                if not message.get("more_body", False):
+                    coming = False
+                    self._coming, self._working = self._coming - 1, self._working + 1
+                    self._admit()
             except TimeoutError:
-                refused = _TooMuch(408, f"the body did not come within {BODY_S:g} s. Send it faster.")
+                refused = _TooMuch(408, "the body comes too slowly. Send it faster.")
                 raise refused from None
-            taken += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if taken > MAX_BODY:
-                refused = _TooMuch(413, f"the body is over {MAX_BODY >> 20} MiB. Send a shorter take.")
-                raise refused
+            except _TooMuch as e:
+                refused = e
+                raise
             return message
 
         async def told(message: Any) -> None:
@@ -69,23 +86,29 @@ class Limits:
                 began = True
                 await send(message)
 
-        told_length = dict(scope["headers"]).get(b"content-length", b"0")
-        self._now += 1
         try:
-            if self._now > MAX_AT_ONCE:
-                raise _TooMuch(503, f"{MAX_AT_ONCE} requests are in work. Try again in a moment.")
+            self._admit()
             if told_length.isdigit() and int(told_length) > MAX_BODY:
-                raise _TooMuch(413, f"the body is over {MAX_BODY >> 20} MiB. Send a shorter take.")
+                raise _TooMuch(413, _TOO_LONG)
             async with asyncio.timeout(BODY_S + JOB_S):
                 await self.app(scope, bounded, told)
         except _TooMuch as e:
             refused = e
         except TimeoutError:
             refused = _TooMuch(504, f"no answer within {JOB_S:g} s. Send less.")
+        except asyncio.CancelledError:  # as the server is told to end
+            if began:
+                raise
+            refused = _TooMuch(503, "the server is closing. Try again later.")
         finally:
-            self._now -= 1
+            self._coming, self._working = self._coming - coming, self._working - (not coming)
         if refused is not None and not began:
             await _refuse(send, refused)
+
+    def _admit(self) -> None:
+        """Raise _TooMuch if with the request that has just been counted there are too many."""
+        if self._coming > MAX_COMING or self._working > MAX_AT_ONCE:
+            raise _TooMuch(503, f"{self._coming + self._working - 1} requests are in work. Try again in a moment.")
 
 
 async def _refuse(send: Any, refused: _TooMuch) -> None:

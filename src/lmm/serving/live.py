@@ -139,24 +139,20 @@ class Engine:
             thread.join()
 
     def _serve(self) -> None:
-        """Feed one worker process, and start another where one dies."""
+        """Feed one worker process; start another where one has died, and once more where one dies of it."""
         process, ours = _worker(self._model)
-        while True:
-            taken = self._take()
-            if taken and not process.is_alive():
-                process, ours = _worker(self._model)
-            if not taken:
-                ours.close()
-                process.join(5)
-                process.kill()
-                return
-            try:
-                ours.send([(s.wish, *s.recent()) for s, _ in taken])
-                answers = ours.recv()
-            except (EOFError, OSError):
-                process.kill()
-                process.join()
-                answers = [LmmError("the forecasting process ended. Try again.")] * len(taken)
+        while taken := self._take():
+            answers: list[Any] = [LmmError("the forecasting process ended. Try again.")] * len(taken)
+            for _ in range(2):
+                try:
+                    ours.send([(s.wish, *s.recent()) for s, _ in taken])
+                    answers = ours.recv()
+                    break
+                except (EOFError, OSError):
+                    ours.close()
+                    process.kill()
+                    process.join()
+                    process, ours = _worker(self._model)
             self.forecasts += sum(isinstance(a, Forecasted) and a.points is not None for a in answers)
             for (_, future), answer in zip(taken, answers, strict=True):
                 with suppress(InvalidStateError):  # whoever asked has left
@@ -164,6 +160,9 @@ class Engine:
                         future.set_exception(answer)
                     else:
                         future.set_result(answer)
+        ours.close()
+        process.join(5)
+        process.kill()
 
     def _take(self) -> list[tuple[Stream, Future[Forecasted]]]:
         """Return the streams to forecast next, when there are some; none when the engine is closed."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from lmm.core.errors import InputError, MotionError
 from lmm.datasets.clips import ClipBatch
 from lmm.datasets.synthetic import gait
-from lmm.models.codec import STRIDE, CausalConv, Codec, CodecConfig, Memory, quantise, reconstruction
+from lmm.models.codec import PLACE, STRIDE, CausalConv, Codec, CodecConfig, Memory, quantise, reconstruction
 from lmm.pipeline.codec_features import NUM_FEATURES, SLICES, encode
 
 
@@ -175,13 +175,13 @@ def test_the_loss_counts_recorded_frames_alone() -> None:
     assert count == counts.sum()
     other = torch.where(counts[..., None], y, y + 100)
     torch.testing.assert_close(reconstruction(x, other, counts)[0], total)
-    assert reconstruction(y, y, counts)[0] / count < 0.01
+    assert reconstruction(y, y, counts)[0] / count < 0.05
     far = y.clone()
     far[..., SLICES["joints"].start] += 1.0  # one of 16 joints by 1 m, always: its place, and no speed
     shifted = (
         reconstruction(far, y, torch.ones_like(counts))[0] - reconstruction(y, y, torch.ones_like(counts))[0]
     ) / 40
-    assert float(shifted) == pytest.approx(10.0 / 16, rel=1e-2)
+    assert float(shifted) == pytest.approx(PLACE / 16, rel=1e-2)
 
 
 def test_gradients_of_the_loss_are_those_of_differences() -> None:

@@ -739,7 +739,7 @@ def test_models_that_do_not_fit(make: Make, tmp_path: Path) -> None:
         MotionLanguageModel.from_pretrained(tmp_path)
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace("motion-language", "diffusion"))
-    with pytest.raises(InputError, match="is no motion-language model"):
+    with pytest.raises(InputError, match="is no model of lmm"):
         MotionLanguageModel.from_pretrained(tmp_path)
 
 

@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from huggingface_hub import ModelHubMixin, load_torch_model, save_torch_state_dict, snapshot_download
+from huggingface_hub import load_torch_model, save_torch_state_dict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmm.core.errors import InputError, LmmError, one_line
 from lmm.generative.flow import Solver, times
-from lmm.models.config import CONFIG
+from lmm.models.config import CONFIG, read_config
 from lmm.models.flow_head import FlowHead, Sampler
 from lmm.models.language import load_language_model, save_language_model
-from lmm.models.motion_language_config import MotionLanguageConfig, read_motion_language_config
+from lmm.models.mixture import mixed_states
+from lmm.models.motion_language_config import MotionLanguageConfig
 from lmm.models.network import SHARD
-from lmm.models.one_token import Cache, Steps, rotate
+from lmm.models.one_token import Cache, Steps
 from lmm.models.sequences import LATENT, TEXT, Batch, Segment, Sequence, pack
 
 LLM, CODEC = "llm", "codec"  # folders of the language model, and of the codec whose latents these are
@@ -51,7 +52,7 @@ class MotionBranch(nn.Module):
         self.to(llm.dtype).requires_grad_(True)
 
 
-class MotionLanguageModel(nn.Module, ModelHubMixin):
+class MotionLanguageModel(nn.Module):
     """See the module.
 
     llm        a causal model of transformers' Llama, Qwen2 or Qwen3 family; it is frozen, and otherwise left as it is
@@ -177,21 +178,10 @@ class MotionLanguageModel(nn.Module, ModelHubMixin):
 
         A `cache` keeps the keys and values. States of padding are 0.
         """
-        rows = _Rows(kinds)
-        x = embedded.flatten(0, 1)
-        text, motion = x[rows.text], x[rows.motion]
-        cos, sin = self.llm.model.rotary_emb(embedded, torch.arange(kinds.shape[1], device=x.device)[None])
-        cos, sin = cos[:, None], sin[:, None]  # (1, 1, T, size)
-        for i, (a, b) in enumerate(zip(self.llm.model.layers, self.motion.layers, strict=True)):
-            query, key, value = (rows.merge(*x) for x in zip(_project(a, text), _project(b, motion), strict=True))
-            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-            if cache is not None:
-                cache.fill(i, key, value)
-            # padding is on the right: what is causal does not see it
-            y = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-            y = y.transpose(1, 2).flatten(2).flatten(0, 1)
-            text, motion = _add(a, text, y[rows.text]), _add(b, motion, y[rows.motion])
-        return rows.join(self.llm.model.norm(text), self.motion.norm(motion)).view(embedded.shape)
+        llm, m = self.llm.model, self.motion
+        return mixed_states(
+            (llm.layers, llm.norm), (m.layers, m.norm), llm.rotary_emb, kinds > TEXT, kinds > 0, embedded, cache
+        )
 
     # training
 
@@ -402,10 +392,14 @@ class MotionLanguageModel(nn.Module, ModelHubMixin):
 
     # files
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        folder = Path(save_directory)
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, motion's weights (in shards under 16 MiB), the language model in the folder ``llm`` unless
+        the config names one of the hub, and, where there is none, a README.md.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().cpu().contiguous() for k, v in self.motion.state_dict().items()}
-        save_torch_state_dict(state, folder, max_shard_size=SHARD, is_main_process=True)
+        save_torch_state_dict(state, folder, max_shard_size=SHARD)
         config = self.config.model_copy(update={"parameters": sum(p.numel() for p in self.motion.parameters())})
         (folder / CONFIG).write_text(config.model_dump_json(indent=1), "utf-8")
         if config.llm is None:
@@ -415,18 +409,14 @@ class MotionLanguageModel(nn.Module, ModelHubMixin):
             card.write_text(f"# {config.name}\n\nTrained on {config.trained_on}. Licence: {config.licence}.\n", "utf-8")
 
     @classmethod
-    def _from_pretrained(
-        cls, *, model_id: str, local_files_only: bool = False, dtype: torch.dtype = torch.float32, **given: Any
-    ) -> MotionLanguageModel:
-        folder = Path(model_id)
-        if not folder.is_dir():
-            kept = {k: given[k] for k in ("revision", "cache_dir", "force_download", "token") if k in given}
-            allowed = ["*.safetensors", "*.json", "*.txt", "README.md"]
-            folder = Path(
-                snapshot_download(model_id, local_files_only=local_files_only, allow_patterns=allowed, **kept)
-            )
-        config = read_motion_language_config(folder)
-        llm, tokenizer = load_language_model(folder / LLM if config.llm is None else config.llm, dtype)
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32) -> MotionLanguageModel:
+        """Return the model of a folder, ready to use, with weights as `dtype`.
+
+        To be preferred to a conversion afterwards, which would round the angles of positions too. Raises InputError if
+        there is no model, the language model is of another family or width, or weights are missing or damaged.
+        """
+        config = read_config(Path(folder), MotionLanguageConfig)
+        llm, tokenizer = load_language_model(Path(folder) / LLM if config.llm is None else config.llm, dtype)
         if config.width != llm.config.hidden_size:
             raise InputError(
                 folder,
@@ -435,46 +425,12 @@ class MotionLanguageModel(nn.Module, ModelHubMixin):
             )
         model = cls(config, llm, tokenizer)
         try:
-            load_torch_model(model.motion, folder, strict=True, safe=True)
+            load_torch_model(model.motion, Path(folder), strict=True, safe=True)
         except Exception as e:  # safetensors, torch and hub each have their own errors for files that do not fit
             raise InputError(
                 folder, f"holds no weights that fit its {CONFIG} ({one_line(e, 160)})", "Copy it again"
             ) from None
         return model.eval()
-
-
-class _Rows:
-    """Which rows of B · T tokens are text, which motion, and how the two are put together again."""
-
-    def __init__(self, kinds: Tensor) -> None:
-        flat = kinds.flatten()
-        self.text, self.motion = (flat == TEXT).nonzero()[:, 0], (flat > TEXT).nonzero()[:, 0]
-        self._shape = kinds.shape
-        self._from = torch.full_like(flat, len(self.text) + len(self.motion))  # padding: a row of 0 behind both
-        self._from[torch.cat([self.text, self.motion])] = torch.arange(len(self.text) + len(self.motion)).to(flat)
-
-    def join(self, text: Tensor, motion: Tensor) -> Tensor:
-        """Return (B · T, ...) of text's rows and motion's."""
-        return torch.cat([text, motion, text.new_zeros(1, *text.shape[1:])])[self._from]
-
-    def merge(self, text: Tensor, motion: Tensor) -> Tensor:
-        """Return (B, heads, T, size) of (rows, heads, size)."""
-        return self.join(text, motion).unflatten(0, self._shape).transpose(1, 2)
-
-
-def _project(layer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries, keys and values (N, heads, size) of x (N, width)."""
-    a, y = layer.self_attn, layer.input_layernorm(x)
-    query, key, value = (p(y).unflatten(-1, (-1, a.head_dim)) for p in (a.q_proj, a.k_proj, a.v_proj))
-    if hasattr(a, "q_norm"):
-        query, key = a.q_norm(query), a.k_norm(key)
-    return query, key, value
-
-
-def _add(layer: Any, x: Tensor, attended: Tensor) -> Tensor:
-    x = x + layer.self_attn.o_proj(attended)
-    out: Tensor = x + layer.mlp(layer.post_attention_layernorm(x))
-    return out
 
 
 def _open(segments: Sequence) -> Sequence:

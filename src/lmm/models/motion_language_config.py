@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from lmm.core.errors import InputError, one_line
-from lmm.models.config import CONFIG
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class LossWeights(BaseModel):
@@ -41,7 +37,7 @@ class MotionLanguageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    architecture: str = Field(default="motion-language", pattern="^motion-language$")
+    architecture: Literal["motion-language"] = "motion-language"
     size: str
     llm: str | None = None
     width: int = Field(gt=0, le=16_384)
@@ -63,13 +59,3 @@ class MotionLanguageConfig(BaseModel):
     def name(self) -> str:
         """``motion-language-<size>``, with ``-nc`` where the data forbid commercial use."""
         return "-".join([self.architecture, self.size, *(["nc"] if "NC" in self.licence else [])])
-
-
-def read_motion_language_config(folder: Path) -> MotionLanguageConfig:
-    """Return the config of a model's folder. Raises InputError if there is none, or it does not hold."""
-    try:
-        return MotionLanguageConfig.model_validate_json((folder / CONFIG).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError, json.JSONDecodeError) as e:
-        raise InputError(
-            folder, f"is no motion-language model ({one_line(e, 160)})", "Give a folder that lmm train wrote"
-        ) from None

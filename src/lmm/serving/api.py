@@ -96,8 +96,8 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
         title="lmm",
         version=lmm.__version__,
         summary="Read, measure, convert, show and forecast human movement.",
-        description=f"{limits.TOLD} The WebSocket `/v1/live` forecasts frames as they come, `/v1/say` turns words into motion "
-        "as it is made: see docs/server.md.",
+        description=f"{limits.TOLD} The WebSocket `/v1/live` forecasts frames as they come, `/v1/say` turns "
+        "words into motion as it is made: see docs/server.md.",
         lifespan=lifespan,
         responses=ERRORS,
     )

@@ -150,9 +150,10 @@ def _model(config: MotionLanguageRunConfig, told: dict[str, Any]) -> MotionLangu
     try:
         if config.llm is not None:
             return MotionLanguageModel.from_llm(config.llm, config.size, **{**told, **config.options})
-        model = MotionLanguageModel.from_pretrained(config.start_from)
+        begun = str(config.start_from)
+        model = MotionLanguageModel.from_pretrained(begun)
         if model.config.size != config.size:
-            raise InputError(config.start_from or "", f"is of size {model.config.size}", "Set size so")
+            raise InputError(begun, f"is of size {model.config.size}", "Set size so")
         kept = model.config.model_dump() | told | config.options
         model.config = type(model.config).model_validate(kept)
     except ValidationError as e:

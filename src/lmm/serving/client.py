@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,16 @@ class Client:
         """Open a live stream: `hello` has size, samples, seconds (see `lmm.serving.socket`)."""
         return Live(self.url.replace("http", "ws", 1) + "/v1/live", {"skeleton": skeleton, "space": space, **hello})
 
+    def say(self, text: str, **wish: Any) -> Iterator[Array]:
+        """Yield places (4, 25, 3) in metres at 30 FPS, as the server makes a motion of `text`.
+
+        `wish` has seconds, seed, steps, guidance (see `lmm.serving.speech`).
+        """
+        with _opened(self.url.replace("http", "ws", 1) + "/v1/say") as connection:
+            _guarded(lambda: connection.send(json.dumps({"text": text, **wish, "binary": True})))
+            while isinstance(message := _guarded(connection.recv), bytes):
+                yield _points(message)[1]
+
     def _post(self, what: str, path: str | Path, options: dict[str, Any]) -> Any:
         import httpx
 
@@ -87,40 +98,53 @@ class Live:
     """A live stream, as a context manager: `send` frames, `receive` forecasts."""
 
     def __init__(self, url: str, hello: dict[str, Any]) -> None:
-        from websockets.sync.client import connect
-
-        self._socket = connect(url, max_size=None)
+        self._socket = _opened(url)
         self._socket.send(json.dumps({**hello, "binary": True}))
 
     def send(self, seconds: float, points: Array) -> None:
         """Send a frame (J, D + 1), coordinates and confidence, seen at `seconds`."""
-        self._guarded(lambda: self._socket.send(struct.pack("<d", seconds) + np.asarray(points, "<f4").tobytes()))
+        _guarded(lambda: self._socket.send(struct.pack("<d", seconds) + np.asarray(points, "<f4").tobytes()))
 
     def receive(self, timeout: float | None = None) -> LiveForecast | None:
         """Return the next forecast, or None if none came within `timeout` seconds."""
         try:
-            message = self._guarded(lambda: self._socket.recv(timeout))
+            message = _guarded(lambda: self._socket.recv(timeout))
         except TimeoutError:
             return None
-        (length,) = struct.unpack_from("<I", message)
-        told = json.loads(message[4 : 4 + length])
-        points = np.frombuffer(message, "<f4", offset=4 + length).reshape(told["shape"])
+        told, points = _points(message)
         return LiveForecast(told["time"], told["fps"], points, told["latency_s"], told["skipped"])
-
-    def _guarded(self, act: Any) -> Any:
-        from websockets.exceptions import ConnectionClosed
-
-        try:
-            return act()
-        except ConnectionClosed as e:
-            reason = (e.rcvd and e.rcvd.reason) or "the connection broke"
-            raise LmmError(f"the live stream ended: {reason}") from None
 
     def __enter__(self) -> Live:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+
+def _opened(url: str) -> Any:
+    from websockets.sync.client import connect
+
+    try:
+        return connect(url, max_size=None)
+    except OSError as e:
+        raise LmmError(f"{url} does not answer ({e}). Start lmm serve there.") from None
+
+
+def _guarded(act: Callable[[], Any]) -> Any:
+    from websockets.exceptions import ConnectionClosed
+
+    try:
+        return act()
+    except ConnectionClosed as e:
+        reason = (e.rcvd and e.rcvd.reason) or "the connection broke"
+        raise LmmError(f"the stream ended: {reason}") from None
+
+
+def _points(message: bytes) -> tuple[dict[str, Any], Array]:
+    """Return what the server tells, and the points that follow."""
+    (length,) = struct.unpack_from("<I", message)
+    told = json.loads(message[4 : 4 + length])
+    return told, np.frombuffer(message, "<f4", offset=4 + length).reshape(told["shape"])
 
 
 def _said(answer: Any) -> str:

@@ -1,9 +1,9 @@
 """Make a trained model one of those that come with lmm.
 
-    python tools/ship.py RUN/best RESULTS.json [RESULTS.json ...]
+    python tools/ship.py RUN/best [RESULTS.json ...]
 
-Copies the folder to src/lmm/weights/NAME with weights as float16 (they compute as float32 again), and adds to its card
-what `lmm eval` measured: pass the results.json of the forecasts and rollouts that hold this model under its own name.
+Copies the folder to src/lmm/weights/NAME with weights as float16 (they compute as float32 again), and adds to the card
+of a forecaster what `lmm eval` measured: pass the results.json of the forecasts and rollouts that hold this model under its own name.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from lmm.models.config import NetworkConfig, read_config
-from lmm.models.loading import SHIPPED
+from lmm.models.loading import SHIPPED, describe
 
 COLUMNS = ("frame_1", "frame_15", "frame_30", "overall")
 
@@ -55,21 +54,19 @@ def table(results: dict[str, Any], name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("results", type=Path, nargs="*")
     options = parser.parse_args()
-    name = read_config(options.model, NetworkConfig).name
+    name = describe(str(options.model)).name
     folder = SHIPPED / name
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    shutil.copy(options.model / "config.json", folder)
-    for shard in sorted(options.model.glob("*.safetensors")):
+    shutil.copytree(options.model, folder)
+    for shard in sorted(folder.rglob("*.safetensors")):
         tensors = {k: v.to(torch.float16) if v.is_floating_point() else v for k, v in load_file(shard).items()}
-        save_file(tensors, folder / shard.name, {"format": "pt"})
-    for index in options.model.glob("*.safetensors.index.json"):
-        shutil.copy(index, folder)
-    card = (options.model / "README.md").read_text("utf-8")
-    tables = [table(json.loads(r.read_text("utf-8")), name) for r in options.results]
-    (folder / "README.md").write_text(card + "\n## Measured\n" + "".join(tables), "utf-8")
+        save_file(tensors, shard, {"format": "pt"})
+    if options.results:
+        tables = [table(json.loads(r.read_text("utf-8")), name) for r in options.results]
+        card = folder / "README.md"
+        card.write_text(card.read_text("utf-8") + "\n## Measured\n" + "".join(tables), "utf-8")
     print(folder)
 
 

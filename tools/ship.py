@@ -3,7 +3,8 @@
     python tools/ship.py RUN/best [RESULTS.json ...]
 
 Copies the folder to src/lmm/weights/NAME with weights as float16 (they compute as float32 again), and adds to the card
-of a forecaster what `lmm eval` measured: pass the results.json of the forecasts and rollouts that hold this model under its own name.
+of a forecaster what `lmm eval` measured: pass the results.json of the forecasts and rollouts that hold this model under
+its own name.
 """
 
 from __future__ import annotations

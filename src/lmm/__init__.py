@@ -1,4 +1,4 @@
-"""lmm, the Large Movement Model: read, clean, show and forecast human movement."""
+"""lmm, the Large Movement Model: read, clean, show, forecast, say and describe human movement."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _PUBLIC = {
     "clean": "lmm.pipeline.clean",
     "to_body25": "lmm.pipeline.convert",
     "forecast": "lmm.inference.forecast",
+    "generate": "lmm.inference.generate",
+    "describe": "lmm.inference.describe",
     "analyse": "lmm.analysis.analyse",
     "render": "lmm.rendering.render",
     "ingest": "lmm.datasets.ingest",

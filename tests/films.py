@@ -54,9 +54,12 @@ def column(k: int) -> Any:
     return picture
 
 
-def rotated(path: Path, out: Path, degrees: int) -> Path:
-    """Copy an MP4 whose picture players turn clockwise, by its matrix (ISO/IEC 14496-12, 8.3.2, tkhd)."""
+def rotated(path: Path, out: Path, degrees: int, mirrored: bool = False) -> Path:
+    """Copy an MP4 whose picture players turn clockwise, and then mirror left to right, by its matrix (ISO/IEC 14496-12,
+    8.3.2, tkhd)."""
     a, b, c, d = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
+    if mirrored:
+        a, c = -a, -c
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 4 + 4 * 5 + 8 + 8  # version and flags, times, ids, duration, reserved, layer ...
     matrix = [a, b, 0, c, d, 0, 0, 0, 1]

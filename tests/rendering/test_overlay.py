@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,63 @@ def test_sound_is_kept(tmp_path: Path, sound: str) -> None:
     with av.open(str(out)) as container:
         wave = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
     assert np.abs(wave[len(wave) // 2 - 2000 : len(wave) // 2]).max() > 0.3
+
+
+def flash_and_click(path: Path, codec: str, rate: int, picture_from: float, sound_from: float) -> Path:
+    """Write 2 s of grey whose picture is white, and whose sound is loud, for 0.2 s from second 1 of the picture's."""
+    grey, white = np.full((SIZE[1], SIZE[0], 3), 60, np.uint8), np.full((SIZE[1], SIZE[0], 3), 255, np.uint8)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        track = out.add_stream(codec, rate=rate)
+        track.codec_context.layout = "mono"
+        kind = track.codec_context.format.name if codec == "pcm_s16le" else "fltp"
+        size = track.codec_context.frame_size or 512
+        begin = round(sound_from * rate)
+        for k in range(50):
+            frame = av.VideoFrame.from_ndarray(white if 25 <= k < 30 else grey, "rgb24")
+            frame.pts, frame.time_base = round(1000 * (picture_from + k / 25)), Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        for k in range(0, int((picture_from + 2) * rate) - begin, size):
+            at = (begin + k + np.arange(size)) / rate - picture_from - 1
+            wave = np.where((at >= 0) & (at < 0.2), 0.8 * np.sin(at * 2764), 0)[None]
+            data = (wave * 32767).astype(np.int16) if kind == "s16" else wave.astype(np.float32)
+            sound = av.AudioFrame.from_ndarray(data, kind, "mono")
+            sound.rate, sound.pts, sound.time_base = rate, begin + k, Fraction(1, rate)
+            out.mux(track.encode(sound))
+        out.mux(stream.encode())
+        out.mux(track.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "picture_from", "sound_from"),
+    [
+        ("a.mkv", "pcm_s16le", 11_025, 0.0, 0.0),
+        ("a.mkv", "pcm_s16le", 37_800, 0.0, 0.0),  # a rate that AAC has not
+        ("a.mp4", "aac", 44_100, 3.0, 3.0),
+        ("a.mkv", "aac", 48_000, 3.0, 2.5),  # sound begins before the picture
+        ("a.mkv", "pcm_s16le", 22_050, 3.0, 3.4),  # and after
+    ],
+)
+def test_sound_keeps_step_with_the_picture(
+    tmp_path: Path, name: str, codec: str, rate: int, picture_from: float, sound_from: float
+) -> None:
+    given = flash_and_click(tmp_path / name, codec, rate, picture_from, sound_from)
+    out = render([standing([60.0] * 50, start=picture_from)], tmp_path / "out.mp4", video=given)
+    flash = next(t for t, p in pictures(out) if p[200, 200].mean() > 200)
+    with av.open(str(out)) as container:
+        frames = [(f.time, f.to_ndarray()[0], f.sample_rate) for f in container.decode(audio=0)]
+    click = next(t + np.argmax(np.abs(w) > 0.3) / r for t, w, r in frames if np.abs(w).max() > 0.3)
+    assert flash == pytest.approx(1.0, abs=0.03)
+    assert click == pytest.approx(flash, abs=0.05)
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(InputError, match="pipe"):
+        render([standing([60.0] * 3)], tmp_path / "out.mp4", video=tmp_path / "pipe.mp4")
 
 
 def test_what_is_not_of_the_picture_is_refused(tmp_path: Path) -> None:

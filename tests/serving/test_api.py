@@ -188,6 +188,26 @@ def test_slow_bodies_and_slow_answers_end(monkeypatch: pytest.MonkeyPatch) -> No
     assert asyncio.run(ask(stuck, [b""]))[0] == 504
 
 
+async def hasty(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 400, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+def test_an_answer_before_the_bodys_end_closes_the_connection() -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(limits.Limits(hasty)({"type": "http", "headers": CHUNKED}, receive, send))
+    assert sent[0]["status"] == 400
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
 def test_bodies_that_trickle_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """They have places of their own, and are refused once they are slower than the least rate."""
     app = app_with(echo, monkeypatch, MAX_AT_ONCE=1, GRACE_S=0.2, LEAST_RATE=1000)

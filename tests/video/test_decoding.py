@@ -41,14 +41,15 @@ def test_a_clock_rounded_to_milliseconds_is_regular() -> None:
     assert clock([0.0], None) == (30.0, None)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_pictures_are_upright(tmp_path: Path, degrees: int) -> None:
-    """A phone stores what it sees, and says how players have to turn it clockwise."""
+def test_pictures_are_upright(tmp_path: Path, degrees: int, mirrored: bool) -> None:
+    """A phone stores what it sees, and says how players have to turn it clockwise, and mirror it."""
     upright = np.full((128, 96, 3), 128, np.uint8)
     upright[:48, :32], upright[:48, 64:], upright[80:, :32] = RED, GREEN, BLUE  # corners: left, right, below left
-    stored = np.rot90(upright, degrees // 90)  # turned back to the left
+    stored = np.rot90(upright[:, ::-1] if mirrored else upright, degrees // 90)  # turned back to the left
     plain = write_video(tmp_path / "plain.mp4", [0.0, 0.1], [stored, stored])
-    video = Video(rotated(plain, tmp_path / "turned.mp4", degrees))
+    video = Video(rotated(plain, tmp_path / "turned.mp4", degrees, mirrored))
     _, picture = next(video.frames())
     assert video.size == (96, 128)
     assert picture.shape == (128, 96, 3)

@@ -84,6 +84,10 @@ class Limits:
             nonlocal began
             if refused is None:  # else the application, which took it for a damaged body, would answer something else
                 began = True
+                if (
+                    coming and message["type"] == "http.response.start"
+                ):  # answered before all has come: nothing more is read
+                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
                 await send(message)
 
         try:

@@ -126,9 +126,12 @@ class Video:
 
     def _picture(self, frame: Any) -> Array:
         width, height = self.size
-        turns = _quarter_turns(frame)
-        stored = (height, width) if turns % 2 else (width, height)
-        return np.rot90(frame.to_ndarray(format="rgb24", width=stored[0], height=stored[1]), turns)
+        right, down = _display(frame)
+        sideways = bool(right[1])
+        stored = (height, width) if sideways else (width, height)
+        picture: Array = frame.to_ndarray(format="rgb24", width=stored[0], height=stored[1])
+        picture = picture.transpose(1, 0, 2) if sideways else picture
+        return picture[:: -1 if down.sum() < 0 else 1, :: -1 if right.sum() < 0 else 1]
 
 
 def clock(times: list[float], nominal: float | None) -> tuple[float, Array | None]:
@@ -144,12 +147,21 @@ def clock(times: list[float], nominal: float | None) -> tuple[float, Array | Non
     return float(1 / np.median(np.diff(given))), given
 
 
-def _quarter_turns(frame: Any) -> int:
-    """Return how many quarter turns to the left make the stored picture upright."""
-    return int(round(frame.rotation / 90) % 4)
+def _display(frame: Any) -> Array:
+    """Return (2, 2): the axes right and down of the picture as shown, in stored x and y; any turn or mirroring.
+
+    The display matrix (ISO/IEC 14496-12, 8.3.2) maps stored places to shown ones; other turns are taken to the nearest
+    quarter.
+    """
+    given = frame.side_data.get("DISPLAYMATRIX")
+    if given is None:
+        return np.eye(2)
+    a, b, _, c, d = np.frombuffer(bytes(given), np.int32)[:5].astype(np.float64)
+    sideways = abs(b) + abs(c) > abs(a) + abs(d)
+    return np.array([[0, c], [b, 0]] if sideways else [[a, 0], [0, d]])
 
 
 def _shown(frame: Any, aspect: Any) -> tuple[int, int]:
     """Return width and height as shown, of pixels that are `aspect` times as wide as high."""
     width = max(1, round(frame.width * float(aspect))) if aspect else frame.width
-    return (frame.height, width) if _quarter_turns(frame) % 2 else (width, frame.height)
+    return (frame.height, width) if _display(frame)[0, 1] else (width, int(frame.height))

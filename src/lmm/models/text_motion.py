@@ -1,9 +1,10 @@
 """`TextMotion`: texts and motions in one space, near each other where the one tells the other. The evaluator.
 
-Two small transformers, whose mean over tokens becomes an embedding of length 1. They learn by symmetric InfoNCE over the pairs of a batch, without counting as negatives what is told by the same label or text: M.
-Petrovich, M. Black and G. Varol, "TMR: Text-to-Motion Retrieval", 2023, sections 3.2 and 3.3. Such encoders confuse
-left with right, since most negatives are other actions; so a text that names a side or a way is also held against the
-same text with the opposite (`contrary`), and a batch should hold the motion's mirror image with it.
+Two small transformers, whose mean over tokens becomes an embedding of length 1. They learn by symmetric InfoNCE over
+the pairs of a batch, without counting as negatives what is told by the same label or text: M. Petrovich, M. Black and
+G. Varol, "TMR: Text-to-Motion Retrieval", 2023, sections 3.2 and 3.3. Such encoders confuse left with right, since most
+negatives are other actions; so a text that names a side or a way is also held against the same text with the opposite
+(`contrary`), and a batch should hold the motion's mirror image with it.
 """
 
 from __future__ import annotations

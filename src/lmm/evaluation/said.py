@@ -32,7 +32,7 @@ class Said:
 
     arm        ``left``, ``right`` or ``both``: the hand or arm that it names
     leg        likewise, ``left`` or ``right``
-    direction  ``forward``, ``backwards``, ``left``, ``right``, ``forward left``, ``forward right``, as the person sees it
+    direction  ``forward``, ``backwards``, ``left``, ``right``, ``forward left`` or ``forward right`` of the heading
     turn       ``left`` or ``right``
     """
 

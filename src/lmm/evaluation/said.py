@@ -16,12 +16,12 @@ from lmm.core.motion import Motion
 ARM = r"(?:hands?|arms?|wrists?|elbows?|fists?|shoulders?)"
 LEG = r"(?:leg|foot|knee|ankle|thigh|hip)s?"
 GOES = re.compile(
-    r"\b(?:(?:walk|run|jog|step|go|march|dash|jump|hop|stroll|strid|sprint|trot|travel|shuffl)\w*"
-    r"|mov\w+ (?=forward|backward|to the|left|right))\b"
+    r"\b(?:(?:walk|run|jog|step|march|dash|jump|hop|stroll|strid|sprint|trot|travel|shuffl)\w*\b"
+    r"|(?:mov|go)(?:e|es|ing) (?=forward|ahead|backward|sideways|diagonally|to the|left|right))"
 )
 TURN = re.compile(
     r"\b(?:turn|rotat|spin|pivot|curv|circl)\w*\b[^.,;]*?\b(left|right|(?:counter-?|anti-?)?clockwise)\b"
-    r"|\b(left|right) (?:turn|curve)\b"
+    rf"(?! {ARM}| {LEG})|\b(left|right) (?:turn|curve)\b"
 )
 SIDEWAYS = re.compile(r"\b(?:to(?:wards?)? (?:the|its|his|her|their) (left|right)|(left|right)wards?)\b")
 
@@ -47,7 +47,7 @@ def said(text: str) -> Said:
     text = text.lower()
     turn = _only({_turn(a or b) for a, b in TURN.findall(text)})
     rest = TURN.sub(" ", text)
-    return Said(_limb(rest, ARM), _only({_limb(rest, LEG)} - {"both"}), _way(rest), turn)
+    return Said(_limb(rest, ARM), _limb(rest, LEG), _way(rest), turn)
 
 
 def did(motion: Motion) -> Said | None:
@@ -87,16 +87,17 @@ def _arm(found: Facts) -> str | None:
 
 
 def _limb(text: str, limb: str) -> str | None:
-    sides = set(re.findall(rf"\b(left|right|both)(?:[ -]\w+)?[ -]{limb}\b", text))
     if re.search(rf"\b(?:left and right|right and left)[ -]{limb}\b", text):
-        sides = {"both"}
-    return _only(sides)
+        return "both"
+    sides = set(re.findall(rf"\b(left|right|both)(?:[ -]\w+)?[ -]{limb}\b", text))
+    return _only(sides if limb == ARM else sides - {"both"})  # nobody lifts both legs; both knees bend
 
 
 def _way(text: str) -> str | None:
     if not GOES.search(text):
         return None
     side = _only({a or b for a, b in SIDEWAYS.findall(text)})
+    text = re.sub(r"\b(?:straight )?ahead\b", "forward", text)
     along = {way for way in ("forward", "backward") if re.search(rf"\b{way}s?\b", text)}
     if along == {"backward"}:
         return None if side else "backwards"

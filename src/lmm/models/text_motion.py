@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmm.core.errors import InputError, MotionError, one_line
+from lmm.datasets.sentences import mirrored
 from lmm.models.blocks import Encoder, attention_mask, time_encoding
 from lmm.models.config import CONFIG, MAX_LAYERS, MAX_WIDTH, read_config
 from lmm.models.network import SHARD
@@ -37,18 +38,7 @@ UNSEEN_SHARE = 0.05  # of the words while training, so that a word that was neve
 HARDEST = 1.0  # weight of the contrary texts' own loss
 PASS = 64  # motions or texts embedded at once
 
-SIDES = (
-    ("left", "right"),
-    ("leftward", "rightward"),
-    ("leftwards", "rightwards"),
-    ("clockwise", "counterclockwise"),
-)
-WAYS = (("forward", "backward"), ("forwards", "backwards"))
-
-
-def mirrored_text(text: str) -> str:
-    """Return what a text says of the motion in a mirror: left and right exchanged, as `clockwise` is with its other."""
-    return _exchanged(text, SIDES)
+WAYS = {"forward": "backward", "forwards": "backwards", "backward": "forward", "backwards": "forwards"}
 
 
 def contrary(text: str) -> str | None:
@@ -56,8 +46,8 @@ def contrary(text: str) -> str | None:
 
     A text that names both sides alike ("left and right hand") has no contrary.
     """
-    for opposites in (SIDES, WAYS):
-        other = _exchanged(text, opposites)
+    turned = WORD.sub(lambda m: WAYS.get(m[0].lower(), m[0]), text)
+    for other in (mirrored(text) or text, turned):
         if Counter(words(other)) != Counter(words(text)):
             return other
     return None
@@ -298,24 +288,11 @@ class TextMotion(nn.Module):
 
 
 def vocabulary(texts: Iterable[str], least: int = 1) -> tuple[str, ...]:
-    """Return the words that come at least so often, the most frequent first; and their opposites."""
-    found = Counter(w for t in texts for w in words(t))
-    for pair in (*SIDES, *WAYS):
-        for a, b in (pair, pair[::-1]):
-            if found[a] >= least:
-                found[b] = max(found[b], least)
+    """Return the words of texts and of their contraries, of `least` texts or more, the most frequent first."""
+    found: Counter[str] = Counter()
+    for text in texts:
+        found.update({*words(text), *words(contrary(text) or "")})
     return tuple(sorted((w for w, n in found.items() if n >= least), key=lambda w: (-found[w], w)))
-
-
-def _exchanged(text: str, opposites: Sequence[tuple[str, str]]) -> str:
-    other = {a: b for pair in opposites for a, b in (pair, pair[::-1])}
-
-    def swap(match: re.Match[str]) -> str:
-        word = match.group()
-        new = other.get(word.lower(), word)
-        return new.capitalize() if word[0].isupper() and new is not word else new
-
-    return WORD.sub(swap, text)
 
 
 def _parts(items: Sequence[Any]) -> list[Any]:

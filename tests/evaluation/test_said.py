@@ -59,28 +59,28 @@ def test_a_text_asks_for(text: str, expected: Said) -> None:
 
 def test_a_motion_does_what_it_does_and_its_mirror_image_the_opposite() -> None:
     turn = gait(4.0, 30.0, turn_deg_per_s=30.0)
-    assert kept("walks forward and turns left", turn) == {"direction": True, "turn": True}
-    assert kept("walks forward and turns left", mirror(turn)) == {"direction": True, "turn": False}
-    assert kept("walks forward and turns right", mirror(turn)) == {"direction": True, "turn": True}
+    assert kept("walks forward and turns left", did(turn)) == {"direction": True, "turn": True}
+    assert kept("walks forward and turns left", did(mirror(turn))) == {"direction": True, "turn": False}
+    assert kept("walks forward and turns right", did(mirror(turn))) == {"direction": True, "turn": True}
     raised = repetitions(2)
-    assert kept("raises the right hand", raised) == {"arm": True}
-    assert kept("raises the left hand", raised) == {"arm": False}
-    assert kept("raises the left hand", mirror(raised)) == {"arm": True}
+    assert kept("raises the right hand", did(raised)) == {"arm": True}
+    assert kept("raises the left hand", did(raised)) == {"arm": False}
+    assert kept("raises the left hand", did(mirror(raised))) == {"arm": True}
 
 
 def test_a_walk_played_backwards_goes_backwards() -> None:
     walk = gait(4.0, 30.0)
-    assert kept("walks forward", walk) == {"direction": True}
-    assert kept("walks forward", backwards(walk)) == {"direction": False}
-    assert kept("walks backwards", backwards(walk)) == {"direction": True}
+    assert kept("walks forward", did(walk)) == {"direction": True}
+    assert kept("walks forward", did(backwards(walk))) == {"direction": False}
+    assert kept("walks backwards", did(backwards(walk))) == {"direction": True}
 
 
 def test_what_is_not_asked_for_is_not_scored_and_what_is_not_done_is_wrong() -> None:
-    assert kept("someone dances", gait(4.0, 30.0)) == {}
-    assert kept("walks forward", standing(3.0)) == {"direction": False}
+    assert kept("someone dances", did(gait(4.0, 30.0))) == {}
+    assert kept("walks forward", did(standing(3.0))) == {"direction": False}
     unseen = make_motion(np.full((30, 25, 3), np.nan), 30.0, BODY_25, "world")
     assert did(unseen) is None
-    assert kept("walks forward", unseen) == {"direction": False}
+    assert kept("walks forward", did(unseen)) == {"direction": False}
 
 
 def test_to_the_left_may_be_diagonal() -> None:
@@ -90,7 +90,7 @@ def test_to_the_left_may_be_diagonal() -> None:
     way = walk.positions[:, [BODY_25.index["MidHip"]]] * [1, 0, 1]
     body = walk.positions - way
     diagonal = make_motion(body + way @ rotation.T, 30.0, BODY_25, "world")  # faces +z, goes to +x too: the left
-    assert kept("walks to the left", diagonal) == {"direction": True}
-    assert kept("walks diagonally to the left", diagonal) == {"direction": True}
-    assert kept("walks to the right", diagonal) == {"direction": False}
-    assert kept("walks forward", diagonal) == {"direction": False}
+    assert kept("walks to the left", did(diagonal)) == {"direction": True}
+    assert kept("walks diagonally to the left", did(diagonal)) == {"direction": True}
+    assert kept("walks to the right", did(diagonal)) == {"direction": False}
+    assert kept("walks forward", did(diagonal)) == {"direction": False}

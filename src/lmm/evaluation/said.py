@@ -60,15 +60,12 @@ def did(motion: Motion) -> Said | None:
     return None if found is None else Said(_arm(found), found.lifts or found.leg, found.direction, found.turn)
 
 
-def kept(text: str, motion: Motion) -> dict[str, bool]:
-    """Return for each thing that a text asks for whether the motion does it: ``arm``, ``leg``, ``direction``, ``turn``.
+def kept(text: str, done: Said | None) -> dict[str, bool]:
+    """Return for each thing that a text asks for whether it was done: ``arm``, ``leg``, ``direction``, ``turn``.
 
-    What the motion does not tell beyond doubt is not done. Empty where the text asks for nothing.
+    What a motion does not tell beyond doubt is not done. Empty where the text asks for nothing.
     """
     asked = {k: v for k, v in asdict(said(text)).items() if v is not None}
-    if not asked:
-        return {}
-    done = did(motion)
     return {k: done is not None and _fits(v, getattr(done, k)) for k, v in asked.items()}
 
 

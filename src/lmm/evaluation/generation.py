@@ -78,7 +78,7 @@ class Looker:
 
 def controls(cases: Cases, part: Slice) -> list[Generator]:
     """Return the contestants that need no model."""
-    others = _others(part.pairs)
+    other = others(part.pairs)
     nearest = Nearest([p.text for p in cases.train])
 
     def retrieved(pair: Pair, seed: int) -> Motion:
@@ -88,12 +88,12 @@ def controls(cases: Cases, part: Slice) -> list[Generator]:
 
     return [
         Generator(REAL, lambda pair, _: pair.motion),
-        Generator(SHUFFLED, lambda pair, _: others[id(pair)].motion),
+        Generator(SHUFFLED, lambda pair, _: other[id(pair)].motion),
         Generator(RETRIEVAL, retrieved, draws=scores.REPETITIONS),
     ]
 
 
-def _others(pairs: Sequence[Pair]) -> dict[int, Pair]:
+def others(pairs: Sequence[Pair]) -> dict[int, Pair]:
     """Return for each pair one of another text; each pair comes up once, as far as texts allow it."""
     order = np.random.default_rng(SEED).permutation(len(pairs))
     by_text: dict[str, list[Pair]] = {}
@@ -104,14 +104,27 @@ def _others(pairs: Sequence[Pair]) -> dict[int, Pair]:
     return {id(p): row[(i + turn) % len(row)] for i, p in enumerate(row)}
 
 
+@dataclass(frozen=True, eq=False)
+class Example:
+    """The middle pair of a slice, and what contestants made of its text, by their names."""
+
+    slice: str
+    text: str
+    made: dict[str, Motion]
+
+
 def generation(
     cases: Cases, generators: Sequence[Generator], encoder: TextMotion, draws: int, progress: Progress
-) -> dict[str, Any]:
-    """Return results.json's content: a row for each contestant and slice. `draws`: motions of a text, at most.
+) -> tuple[dict[str, Any], list[Example]]:
+    """Return results.json's content, a row for each contestant and slice, and examples to look at. `draws`: motions of
+    a text, at most.
 
     Raises LmmError if a generator makes what is no motion.
     """
-    looker, rows, evaluator, done = Looker(encoder), [], [], 0
+    looker, done = Looker(encoder), 0
+    rows: list[dict[str, Any]] = []
+    evaluator: list[dict[str, Any]] = []
+    examples: list[Example] = []
     entries = [(part, [*controls(cases, part), *generators]) for part in cases.slices]
     total = sum(len(part.pairs) * min(draws, g.draws) for part, entered in entries for g in entered)
     for part, entered in entries:
@@ -119,6 +132,7 @@ def generation(
         truth = [looker.look(p.motion) for p in part.pairs]
         evaluator.append({**part.record, **trusted(part, encoder, looker, texts)})
         in_slice = []
+        examples.append(Example(part.name, part.pairs[len(part.pairs) // 2].text, {}))
         for generator in entered:
             count = min(draws, generator.draws)
             looks: list[list[Look]] = [[] for _ in part.pairs]
@@ -128,6 +142,8 @@ def generation(
                     start = time.perf_counter()
                     motion = generator.make(pair, k)
                     spent += time.perf_counter() - start
+                    if k == 0 and i == len(part.pairs) // 2:
+                        examples[-1].made[generator.label] = motion
                     looks[i].append(_looked(looker, motion, generator.label, pair.text))
                     made += looks[i][-1].physical["seconds"]
                     done += 1
@@ -136,7 +152,7 @@ def generation(
             row["seconds_per_motion_second"] = spent / made if generator.record else None
             in_slice.append(row | score(part, looks, truth, texts))
         rows += _compared(in_slice)
-    return {
+    results = {
         "protocol": "generation",
         "store": cases.store,
         "split": cases.split,
@@ -152,6 +168,7 @@ def generation(
         "evaluator": evaluator,
         "models": rows,
     }
+    return results, examples
 
 
 def told_of(encoder: TextMotion) -> dict[str, Any]:

@@ -104,8 +104,8 @@ def facts(results: Row) -> str:
     """Return one line on what was tested."""
     e = results["encoder"]
     return (
-        f"{results['store']}, split {results['split']} · evaluator {e['name']}, {e['parameters']:,} parameters, trained "
-        f"on {e['trained_on']} · groups of {results['group']}, {results['repetitions']} repetitions"
+        f"{results['store']}, split {results['split']} · evaluator {e['name']}, {e['parameters']:,} parameters, "
+        f"trained on {e['trained_on']} · groups of {results['group']}, {results['repetitions']} repetitions"
     )
 
 

@@ -15,34 +15,53 @@ if TYPE_CHECKING:
 
 def evaluate(
     protocol: Annotated[
-        str, typer.Argument(help="forecast, rollout, transfer, robustness or probe.", show_default=False)
+        str,
+        typer.Argument(help="forecast, rollout, transfer, robustness, probe; generation, caption.", show_default=False),
     ],
-    data: Annotated[Path, typer.Option("--data", help="The store to test on.", show_default=False)],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="The store to test on; generation, caption: or several, separated by commas.",
+            show_default=False,
+        ),
+    ],
     models: Annotated[
         str,
         typer.Option(
             "--models",
-            help="Names and folders, separated by commas; LABEL=FOLDER+FOLDER joins the seeds of one model.",
+            help="Names and folders, separated by commas; LABEL=FOLDER+FOLDER joins the seeds of one forecaster. "
+            "generation, caption: controls for none.",
             show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of results.json, report.html.", show_default=False)],
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val, test or all. Default: test; transfer, probe: all.")
+        str | None,
+        typer.Option(
+            "--split",
+            help="train, val, test or all. Default: test; transfer, probe: all; generation, caption: held-out.",
+        ),
     ] = None,
     layout: Annotated[
         str | None, typer.Option("--layout", help="xyc or xyz. Default: xyz for metres, xyc for pixels.")
     ] = None,
     views: Annotated[int, typer.Option("--views", help="xyc of world motions: cameras all around.")] = 3,
-    samples: Annotated[int, typer.Option("--samples", help="Futures drawn from stochastic models.")] = 10,
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", help="Futures drawn from stochastic models; motions of a text. Default: 10; 3."),
+    ] = None,
     scale: Annotated[
         float | None, typer.Option("--scale", help="rollout: also show displacements this many times as large.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="generation, caption: the evaluator, a name or folder.")
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Score forecasters on clips of a store, with intervals, and write results.json and report.html."""
+    """Score models on clips of a store, with intervals, and write results.json and report.html."""
     from lmm.core.errors import LmmError
     from lmm.evaluation.protocols import REPORT, Settings, summary
     from lmm.evaluation.protocols import evaluate as run
@@ -50,7 +69,7 @@ def evaluate(
     chosen: Layout | None = None if layout is None else "xyz" if layout == "xyz" else "xyc"
     if layout not in (None, chosen):
         raise LmmError(f"--layout {layout}: expected xyc or xyz.")
-    settings = Settings(data, models, out, split, chosen, views, samples, _device(device, threads), scale)
+    settings = Settings(data, models, out, split, chosen, views, samples, _device(device, threads), scale, encoder)
     with _Progress() as bar:
         results = run(protocol, settings, bar.update)
     if json:

@@ -1,0 +1,170 @@
+"""The evaluator of texts and motions: which pairs it learns from, with their mirror images, and how a run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from lmm.core.errors import LmmError
+from lmm.datasets.pairs import TRAIN, Pair, read_pairs
+from lmm.datasets.sentences import mirrored
+from lmm.models.text_motion import PairBatch, TextMotion, vocabulary
+from lmm.pipeline.codec_features import encode, mirror, statistics
+from lmm.training.config import RunConfig
+from lmm.training.forecaster import VAL_SEED, weights_licence
+from lmm.training.kinds import Kind, Run, kinds
+
+Array = NDArray[Any]
+SHORTER = 0.2  # the most that is cut off a motion's ends while training, in all
+
+
+class TextMotionRunConfig(RunConfig):
+    """The settings of `RunConfig`, and:
+
+    options       fields of `models.text_motion.TextMotionConfig`: width, embedding, dropout ...
+    data          a store's weight is of one of its pairs, relative to one of another store's
+    variants      different texts of a stretch of motion and origin; an epoch's windows are pairs
+    least_words   texts that hold a word, for it to be known
+    """
+
+    options: dict[str, bool | int | float | str] = Field(default={})
+    variants: int = Field(default=4, ge=1, le=64)
+    least_words: int = Field(default=2, ge=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """A motion's features (T, 49) with a text, and what is told: equal keys tell the same."""
+
+    features: Array
+    text: str
+    key: str
+
+    def mirrored(self) -> Told | None:
+        """Return the pair in a mirror; None where its text cannot be mirrored safely."""
+        text = mirrored(self.text)
+        return None if text is None else Told(mirror(self.features), text, mirrored(self.key) or self.key)
+
+
+def told(pairs: Sequence[Pair]) -> list[Told]:
+    """Return what pairs tell; a stretch's features are made once. Labels are told alike by different sentences."""
+    made: dict[tuple[str, float], Array] = {}
+    out = []
+    for p in pairs:
+        place = (p.id, p.motion.start_s)
+        if place not in made:
+            made[place] = encode(p.motion)[0]
+        label = " ".join(f"{k} {v}" for k, v in sorted(p.label.items()))
+        out.append(Told(made[place], p.text, label if p.origin == "label" else p.text))
+    return out
+
+
+class Drawer:
+    """Draws batches of pairs, each pair that names a side together with its mirror image; others in half of the cases
+    as their mirror image."""
+
+    def __init__(self, pairs: Sequence[Told], weights: Sequence[float]) -> None:
+        self._pairs = pairs
+        self._weights = np.asarray(weights, float) / np.sum(weights)
+
+    def draw(self, rng: np.random.Generator, size: int, cut: float = SHORTER) -> PairBatch:
+        """Return a batch of `size` pairs; of each motion up to the share `cut` is left out at its ends."""
+        drawn: list[Told] = []
+        while len(drawn) < size:
+            pair = self._pairs[rng.choice(len(self._pairs), p=self._weights)]
+            other = pair.mirrored()
+            if other is None:
+                drawn.append(pair)
+            elif other.text == pair.text:
+                drawn.append(other if rng.random() < 0.5 else pair)
+            else:
+                drawn += [pair, other]
+        drawn = drawn[:size]
+        cuts = [_shorter(p.features, rng, cut) for p in drawn]
+        return PairBatch(cuts, [p.text for p in drawn], [p.key for p in drawn])
+
+
+def _shorter(features: Array, rng: np.random.Generator, cut: float) -> Array:
+    off = round(rng.random() * cut * len(features))
+    start = rng.integers(off + 1)
+    return features[start : start + len(features) - off]
+
+
+def prepare(config: TextMotionRunConfig, device: torch.device) -> Run:
+    """Return the run of a config. Raises LmmError if a store or an option does not fit, or nothing is left to learn."""
+    sides: dict[str, list[Pair]] = {TRAIN: [], "val": []}
+    weights: dict[str, list[float]] = {TRAIN: [], "val": []}
+    names = []
+    for corpus in config.data:
+        pairs = read_pairs([corpus.store], config.seed, config.variants)
+        for side, kept in sides.items():
+            found = [p for p in pairs if p.split == side and (side == TRAIN or corpus.val)]
+            kept += found
+            weights[side] += [corpus.weight] * len(found)
+        names.append(f"{Path(corpus.store).name} ({sum(p.split == TRAIN for p in pairs)} pairs)")
+    if not all(sides.values()):
+        raise LmmError("the stores need pairs of motion and text in splits train and val, the latter to choose by.")
+    train, val = (told(sides[side]) for side in (TRAIN, "val"))
+    mean, std = statistics(x for p in train for x in (p.features, mirror(p.features)))
+    words = vocabulary((p.text for p in train), config.least_words)
+    fields: dict[str, Any] = {"mean": mean, "std": std, "vocabulary": words}
+    fields |= {"licence": weights_licence({p.licence for p in sides[TRAIN]}), "trained_on": "; ".join(names)}
+    torch.manual_seed(config.seed)
+    try:
+        network = TextMotion.of_size(config.size, **fields | config.options).to(device)
+    except ValidationError as e:
+        raise LmmError(f"options.{'.'.join(map(str, e.errors()[0]['loc']))}: {e.errors()[0]['msg']}.") from None
+    drawer, held_out = Drawer(train, weights[TRAIN]), Drawer(val, weights["val"])
+
+    def batch(step: int, part: slice) -> PairBatch:
+        """A process's share is a batch of its own: pairs are told apart within it."""
+        rng = np.random.default_rng((config.seed, step, part.start or 0))
+        return drawer.draw(rng, len(range(config.batch)[part]))
+
+    size = min(config.batch, config.val_windows)
+    fixed = [
+        network.example(held_out.draw(np.random.default_rng((VAL_SEED, i)), size, cut=0.0))
+        for i in range(max(1, config.val_windows // size))
+    ]
+
+    def save(average: TextMotion, folder: Path, state: dict[str, Any]) -> None:
+        average.save_pretrained(folder)
+        (folder / "README.md").write_text(card(average, config, state), "utf-8")
+
+    return Run(network, batch, network.example, fixed, save)
+
+
+def card(model: TextMotion, config: TextMotionRunConfig, state: dict[str, Any]) -> str:
+    """Return README.md of a model's folder, in the form that the Hugging Face hub reads."""
+    c = model.config
+    head = {
+        "library_name": "lmm",
+        "license": "cc-by-nc-4.0" if "NC" in c.licence else "apache-2.0",
+        "tags": ["human-motion", "text-to-motion", "evaluation"],
+    }
+    return f"""---
+{yaml.safe_dump(head, sort_keys=False).strip()}
+---
+# Text-motion encoder, {c.size}
+
+Texts and motions as {c.embedding} numbers, near each other where the one tells the other: the evaluator of
+`lmm eval generation` and `caption`. {sum(p.numel() for p in model.parameters()):,} parameters,
+{len(c.vocabulary)} words.
+
+- **Data**: {c.trained_on}
+- **Licence of the weights**: {c.licence}
+- **Training**: {state["step"]} steps of {config.batch} pairs; seed {config.seed}; validation loss {state["best"]:.5f}.
+  Made again by `lmm train` from the run's config.json.
+- **Limits**: it knows the words and movements of these data. Scores compare only where this same encoder gave them.
+"""
+
+
+kinds.register("text-motion")(Kind(TextMotionRunConfig, prepare))

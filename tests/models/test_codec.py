@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lmm.core.errors import InputError, MotionError
+from lmm.core.geometry import axis_rotation
 from lmm.datasets.clips import ClipBatch
 from lmm.datasets.synthetic import gait
-from lmm.models.codec import PLACE, STRIDE, CausalConv, Codec, CodecConfig, Memory, quantise, reconstruction
-from lmm.pipeline.codec_features import NUM_FEATURES, SLICES, encode
+from lmm.models.codec import PLACE, STRIDE, CausalConv, Codec, CodecConfig, Memory, quantise, reconstruction, velocities
+from lmm.pipeline.codec_features import CODEC_JOINTS, FPS, NUM_FEATURES, SLICES, Decoder, Placement, encode
 
 
 def codec(**changes: Any) -> Codec:
@@ -177,11 +178,23 @@ def test_the_loss_counts_recorded_frames_alone() -> None:
     torch.testing.assert_close(reconstruction(x, other, counts)[0], total)
     assert reconstruction(y, y, counts)[0] / count < 0.05
     far = y.clone()
-    far[..., SLICES["joints"].start] += 1.0  # one of 16 joints by 1 m, always: its place, and no speed
+    far[..., SLICES["joints"].start + 1] += 1.0  # one of 16 joints 1 m higher, always: its place, and no speed
     shifted = (
         reconstruction(far, y, torch.ones_like(counts))[0] - reconstruction(y, y, torch.ones_like(counts))[0]
     ) / 40
     assert float(shifted) == pytest.approx(PLACE / 16, rel=1e-2)
+
+
+def test_velocities_are_those_of_the_decoded_motion() -> None:
+    motion = gait(seconds=2, seed=0, turn_deg_per_s=60)
+    values, _ = encode(motion)
+    path = Decoder(Placement()).push(values)
+    heading = np.cumsum(values[1:, 0]) / FPS
+    world = np.diff(path, axis=0) * FPS
+    seen = np.einsum("tab,tjb->tja", axis_rotation("y", -heading), world)
+    order = [i for i in range(16) if i != CODEC_JOINTS.index("MidHip")] + [CODEC_JOINTS.index("MidHip")]
+    ours = velocities(torch.from_numpy(values).double()[None])[0].numpy()
+    np.testing.assert_allclose(ours, seen[:, order], atol=1e-4)
 
 
 def test_gradients_of_the_loss_are_those_of_differences() -> None:

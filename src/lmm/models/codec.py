@@ -31,9 +31,9 @@ STRIDE = 4
 SHARD = "15MB"
 MAX_WEIGHTS = 500_000_000
 
-# Of the loss, in standard metres, radians and seconds: joints' places and speeds, the root's rates, and what its errors
-# add up to. A place varies by 0.2 m and is one of 16, a rate of the root by 1, and all later frames hang on it: with
-# PLACE at 10 and PATH at 2 the root takes all of the gradient and poses are not learned (135 mm where these reach 50).
+# Of the loss, in standard metres, radians and seconds: joints' places and velocities, the root's rates, and what errors
+# of these add up to. A place varies by 0.2 m and is one of 16, a rate of the root by 1, and all later frames need it:
+# with PLACE at 10 and PATH at 2 the root takes all of the gradient and poses are not learned (135 mm, against 50).
 PLACE, SPEED, ROOT, PATH = 60.0, 3.0, 2.0, 0.5
 KL = 1e-3
 
@@ -101,7 +101,7 @@ class Codec(nn.Module):
 
     sizes: ClassVar[dict[str, dict[str, int]]] = {
         "tiny": {"width": 16, "blocks": 2},
-        "small": {"width": 128, "blocks": 2},
+        "small": {"width": 192, "blocks": 2},
         "base": {"width": 1024},
     }
     mean: Tensor
@@ -276,18 +276,32 @@ def quantise(z: Tensor, levels: tuple[int, ...]) -> Tensor:
 def reconstruction(x: Tensor, y: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Return the summed error of features `x` for `y` (B, T, 49) over the frames that count (B, T), and how many.
 
-    A frame's error is that of its joints' places and speeds (norms, so that outliers weigh little), of the root, and of
-    where the root's errors have added up to since the clip began.
+    A frame's error is that of its joints' places, of their velocities in the world (which wrong turns make tremble), of
+    the root's rates, and of what these have added up to since the clip began: norms, so that outliers weigh little.
     """
     error = torch.where(counts[..., None], x - y, 0)
-    joints = torch.cat([error[..., SLICES["joints"]], nn.functional.pad(error[..., SLICES["height"]], (1, 1))], dim=-1)
-    joints = joints.unflatten(-1, (NUM_JOINTS, 3))
-    both = counts[:, 1:] & counts[:, :-1]
-    speeds = torch.where(both[..., None], norm(joints.diff(dim=1)).mean(-1, keepdim=True), 0) * FPS
     turn, velocity = error[..., SLICES["turn"]], error[..., SLICES["velocity"]]
+    both = counts[:, 1:] & counts[:, :-1]
+    speed = torch.where(both, norm(velocities(x) - velocities(y)).mean(-1), 0)
     path = norm(turn.cumsum(1) / FPS) + norm(velocity.cumsum(1) / FPS)
-    total = PLACE * norm(joints).mean(-1) + ROOT * (norm(turn) + norm(velocity)) + PATH * path
-    return torch.where(counts, total, 0).sum() + SPEED * speeds.sum(), counts.sum()
+    total = PLACE * norm(places(error)).mean(-1) + ROOT * (norm(turn) + norm(velocity)) + PATH * path
+    return torch.where(counts, total, 0).sum() + SPEED * speed.sum(), counts.sum()
+
+
+def places(features: Tensor) -> Tensor:
+    """Return the places (..., 16, 3), the root's last, relative to the root's ground point in the frame's heading."""
+    root = nn.functional.pad(features[..., SLICES["height"]], (1, 1))
+    return torch.cat([features[..., SLICES["joints"]], root], dim=-1).unflatten(-1, (NUM_JOINTS, 3))
+
+
+def velocities(features: Tensor) -> Tensor:
+    """Return the velocities (B, T - 1, 16, 3) of the joints over the world's ground, along the frame's heading, m/s."""
+    place, turn = places(features), features[:, 1:, SLICES["turn"]] / FPS
+    x, y, z = place[:, :-1].unbind(-1)  # of the frame before, as this frame, turned since, sees it
+    c, s = turn.cos(), turn.sin()
+    moved = FPS * (place[:, 1:] - torch.stack([c * x - s * z, y, s * x + c * z], dim=-1))
+    u, w = features[:, 1:, SLICES["velocity"]].unbind(-1)
+    return moved + torch.stack([u, torch.zeros_like(u), w], dim=-1)[..., None, :]
 
 
 def norm(x: Tensor) -> Tensor:

@@ -710,6 +710,22 @@ def test_a_new_model_around_a_folder(tmp_path: Path, tokenizer: Any) -> None:
         MotionLanguageModel.from_llm(tmp_path, "huge")
 
 
+def test_text_without_a_tokenizer(make: Make, tokenizer: Any) -> None:
+    model = make()
+    with pytest.raises(LmmError, match="has no tokenizer"):
+        model.text("walks")
+    model.tokenizer = copy.deepcopy(tokenizer)
+    model.tokenizer.eos_token = None
+    assert model.text("walks").tokens.tolist() == [5]
+    with pytest.raises(LmmError, match="has no end of text"):
+        model.text("walks", end=True)
+
+
+def test_heads_that_are_too_large() -> None:
+    with pytest.raises(ValueError, match="a head of 64 blocks of width 8192 is too large"):
+        MotionLanguageConfig(size="base", width=24, head_blocks=64, head_width=8192)
+
+
 def test_a_language_model_of_the_hub_is_not_written(make: Make, tmp_path: Path) -> None:
     make(llm="someone/model").save_pretrained(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
@@ -743,7 +759,7 @@ def test_models_that_do_not_fit(make: Make, tmp_path: Path) -> None:
         MotionLanguageModel.from_pretrained(tmp_path)
 
 
-def test_language_models_of_other_kinds(tmp_path: Path) -> None:
+def test_language_models_of_other_kinds(tmp_path: Path, tokenizer: Any) -> None:
     transformers.GPT2LMHeadModel(transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=9)).save_pretrained(
         tmp_path / "gpt2"
     )
@@ -753,10 +769,17 @@ def test_language_models_of_other_kinds(tmp_path: Path) -> None:
     dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
     language_model("llama", rope_parameters=dynamic).save_pretrained(tmp_path / "dynamic")
     (tmp_path / "empty").mkdir()
+    language_model("llama").save_pretrained(tmp_path / "huge")
+    config = tmp_path / "huge" / "config.json"
+    config.write_text(config.read_text().replace('"hidden_size": 24', '"hidden_size": 24000000000'))
+    language_model("llama", vocab_size=10).save_pretrained(tmp_path / "few")
+    tokenizer.save_pretrained(tmp_path / "few")
     for name, message in {
         "gpt2": "of the family gpt2. Give one of llama, qwen2, qwen3",
         "sliding": "attend to a window only",
         "dynamic": "rotary positions of type dynamic",
+        "huge": "states a hidden_size of 24000000000. Give a model with 16384 at most",
+        "few": "has a tokenizer of 15 tokens for 10 embeddings",
         "empty": "holds no language model that can be read",
     }.items():
         with pytest.raises(InputError, match=message) as e:

@@ -284,6 +284,28 @@ def test_sequences_that_are_none(make: Make) -> None:
         model.pack([[motion(200)]])
 
 
+@pytest.mark.slow
+def test_it_is_the_model_at_the_shape_of_one_that_is_used() -> None:
+    """Qwen2.5-0.5B with random weights, in bfloat16: parity by either set, a stream, a description."""
+    shape = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
+    shape |= {"num_key_value_heads": 2, "vocab_size": 151_936, "tie_word_embeddings": True}
+    config = transformers.Qwen2Config(
+        **shape, rms_norm_eps=1e-6, rope_parameters={"rope_type": "default", "rope_theta": 1e6}
+    )
+    llm = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model = MotionLanguageModel(MotionLanguageConfig(size="base", width=896, **MotionLanguageModel.sizes["base"]), llm)
+    assert sum(p.numel() for p in model.part("branch")) == pytest.approx(358e6, rel=0.01)
+    ids = torch.randint(0, 151_000, (2, 12))
+    kinds = torch.tensor([TEXT, LATENT])[torch.randint(0, 2, (2, 12))]
+    with torch.inference_mode():
+        expected = llm(ids).logits.float()
+        found = llm.lm_head(model(kinds, llm.get_input_embeddings()(ids))).float()
+        assert float((found - expected).norm() / expected.norm()) < 0.03
+        stream = list(model.generate([Segment(ids[0])], torch.Generator().manual_seed(0), min_latents=3, max_latents=3))
+        assert all(bool(x.isfinite().all()) for x in stream)
+        assert len(model.describe([Segment(torch.stack(stream))], max_tokens=3)) == 3
+
+
 # losses and gradients
 
 
@@ -356,6 +378,22 @@ def test_only_motion_learns(make: Make, family: str) -> None:
     for name in PARTS:
         grads = [p.grad for p in model.part(name)]
         assert any(g is not None and bool(g.any()) for g in grads) == (name in ("adapter", "markers", "branch")), name
+
+
+def test_gradients_are_those_of_no_shortcut(make: Make) -> None:
+    """Text before motion is kept out of the graph only because it has no gradient: were all thawed, all is the same."""
+    model = make(noise=0.0, drop_text=0.0).train()
+    batch = [[text(4), motion(6), text(5, learn=True), motion(2)], [text(2), motion(3)]]
+    found = []
+    for thawed in (False, True):
+        model.llm.requires_grad_(thawed)
+        model.zero_grad()
+        torch.manual_seed(0)
+        model.loss(batch, 0.0)[0].backward()
+        found.append([p.grad.clone() for p in model.motion.parameters()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert all(p.grad is not None and bool(p.grad.any()) for p in model.llm.parameters())
 
 
 def test_gradient_through_the_frozen_set_is_exact(make: Make) -> None:

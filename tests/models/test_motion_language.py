@@ -284,6 +284,28 @@ def test_sequences_that_are_none(make: Make) -> None:
         model.pack([[motion(200)]])
 
 
+@pytest.mark.slow
+def test_it_is_the_model_at_the_shape_of_one_that_is_used() -> None:
+    """Qwen2.5-0.5B with random weights, in bfloat16: parity by either set, a stream, a description."""
+    shape = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
+    shape |= {"num_key_value_heads": 2, "vocab_size": 151_936, "tie_word_embeddings": True}
+    config = transformers.Qwen2Config(
+        **shape, rms_norm_eps=1e-6, rope_parameters={"rope_type": "default", "rope_theta": 1e6}
+    )
+    llm = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model = MotionLanguageModel(MotionLanguageConfig(size="base", width=896, **MotionLanguageModel.sizes["base"]), llm)
+    assert sum(p.numel() for p in model.part("branch")) == pytest.approx(358e6, rel=0.01)
+    ids = torch.randint(0, 151_000, (2, 12))
+    kinds = torch.tensor([TEXT, LATENT])[torch.randint(0, 2, (2, 12))]
+    with torch.inference_mode():
+        expected = llm(ids).logits.float()
+        found = llm.lm_head(model(kinds, llm.get_input_embeddings()(ids))).float()
+        assert float((found - expected).norm() / expected.norm()) < 0.03
+        stream = list(model.generate([Segment(ids[0])], torch.Generator().manual_seed(0), min_latents=3, max_latents=3))
+        assert all(bool(x.isfinite().all()) for x in stream)
+        assert len(model.describe([Segment(torch.stack(stream))], max_tokens=3)) == 3
+
+
 # losses and gradients
 
 
@@ -356,6 +378,22 @@ def test_only_motion_learns(make: Make, family: str) -> None:
     for name in PARTS:
         grads = [p.grad for p in model.part(name)]
         assert any(g is not None and bool(g.any()) for g in grads) == (name in ("adapter", "markers", "branch")), name
+
+
+def test_gradients_are_those_of_no_shortcut(make: Make) -> None:
+    """Text before motion is kept out of the graph only because it has no gradient: were all thawed, all is the same."""
+    model = make(noise=0.0, drop_text=0.0).train()
+    batch = [[text(4), motion(6), text(5, learn=True), motion(2)], [text(2), motion(3)]]
+    found = []
+    for thawed in (False, True):
+        model.llm.requires_grad_(thawed)
+        model.zero_grad()
+        torch.manual_seed(0)
+        model.loss(batch, 0.0)[0].backward()
+        found.append([p.grad.clone() for p in model.motion.parameters()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert all(p.grad is not None and bool(p.grad.any()) for p in model.llm.parameters())
 
 
 def test_gradient_through_the_frozen_set_is_exact(make: Make) -> None:
@@ -710,6 +748,22 @@ def test_a_new_model_around_a_folder(tmp_path: Path, tokenizer: Any) -> None:
         MotionLanguageModel.from_llm(tmp_path, "huge")
 
 
+def test_text_without_a_tokenizer(make: Make, tokenizer: Any) -> None:
+    model = make()
+    with pytest.raises(LmmError, match="has no tokenizer"):
+        model.text("walks")
+    model.tokenizer = copy.deepcopy(tokenizer)
+    model.tokenizer.eos_token = None
+    assert model.text("walks").tokens.tolist() == [5]
+    with pytest.raises(LmmError, match="has no end of text"):
+        model.text("walks", end=True)
+
+
+def test_heads_that_are_too_large() -> None:
+    with pytest.raises(ValueError, match="a head of 64 blocks of width 8192 is too large"):
+        MotionLanguageConfig(size="base", width=24, head_blocks=64, head_width=8192)
+
+
 def test_a_language_model_of_the_hub_is_not_written(make: Make, tmp_path: Path) -> None:
     make(llm="someone/model").save_pretrained(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
@@ -743,7 +797,7 @@ def test_models_that_do_not_fit(make: Make, tmp_path: Path) -> None:
         MotionLanguageModel.from_pretrained(tmp_path)
 
 
-def test_language_models_of_other_kinds(tmp_path: Path) -> None:
+def test_language_models_of_other_kinds(tmp_path: Path, tokenizer: Any) -> None:
     transformers.GPT2LMHeadModel(transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=9)).save_pretrained(
         tmp_path / "gpt2"
     )
@@ -753,10 +807,17 @@ def test_language_models_of_other_kinds(tmp_path: Path) -> None:
     dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
     language_model("llama", rope_parameters=dynamic).save_pretrained(tmp_path / "dynamic")
     (tmp_path / "empty").mkdir()
+    language_model("llama").save_pretrained(tmp_path / "huge")
+    config = tmp_path / "huge" / "config.json"
+    config.write_text(config.read_text().replace('"hidden_size": 24', '"hidden_size": 24000000000'))
+    language_model("llama", vocab_size=10).save_pretrained(tmp_path / "few")
+    tokenizer.save_pretrained(tmp_path / "few")
     for name, message in {
         "gpt2": "of the family gpt2. Give one of llama, qwen2, qwen3",
         "sliding": "attend to a window only",
         "dynamic": "rotary positions of type dynamic",
+        "huge": "states a hidden_size of 24000000000. Give a model with 16384 at most",
+        "few": "has a tokenizer of 15 tokens for 10 embeddings",
         "empty": "holds no language model that can be read",
     }.items():
         with pytest.raises(InputError, match=message) as e:

@@ -66,7 +66,9 @@ class FlowHead(nn.Module):
         noise = torch.randn_like(latent)
         time = torch.rand(len(latent), device=latent.device)
         found = self(between(noise, latent, time[:, None].to(latent.dtype)), time, state)
-        return (found.float() - target(noise, latent).float()).pow(2).sum(), torch.tensor(latent.numel())
+        return (found.float() - target(noise, latent).float()).pow(2).sum(), torch.tensor(
+            latent.numel(), device=latent.device
+        )
 
 
 def _velocity(x: Tensor, told: Tensor, enter: Linear, blocks: Iterable[tuple[Linear, Linear]], leave: Linear) -> Tensor:

@@ -11,6 +11,7 @@ from lmm.core.errors import InputError, LmmError, one_line
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 ROTARY = ("default", "linear", "llama3", "yarn")  # the others change with the length of what is read
+MOST = {"hidden_size": 16_384, "intermediate_size": 131_072, "num_hidden_layers": 256, "vocab_size": 1_000_000}
 WHOLE = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
@@ -37,6 +38,11 @@ def load_language_model(name: str | Path, dtype: torch.dtype) -> tuple[Any, Any]
         raise InputError(
             source, f"is a language model of the family {config.model_type}", f"Give one of {', '.join(FAMILIES)}"
         )
+    for field, most in MOST.items():
+        if not 0 < getattr(config, field) <= most:
+            raise InputError(
+                source, f"states a {field} of {getattr(config, field)}", f"Give a model with {most} at most"
+            )
     if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
         raise InputError(source, "has layers that attend to a window only", "Set use_sliding_window to false")
     rotary = (config.rope_parameters or {}).get("rope_type", "default")
@@ -57,7 +63,11 @@ def load_language_model(name: str | Path, dtype: torch.dtype) -> tuple[Any, Any]
         kind = PreTrainedTokenizerFast if whole else AutoTokenizer
         tokenizer = kind.from_pretrained(source, trust_remote_code=False)
     except Exception:
-        tokenizer = None
+        return model, None
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            source, f"has a tokenizer of {len(tokenizer)} tokens for {config.vocab_size} embeddings", "Copy both again"
+        )
     return model, tokenizer
 
 

@@ -7,7 +7,7 @@ those of transformers' Llama, Qwen2 and Qwen3 families, and what is computed is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -31,37 +31,47 @@ def mixed_states(
     """Return the normed states (B, T, width) of tokens x (B, T, width); 0 where none `exists` (B, T).
 
     A token goes through the second set where `is_second` (B, T), else through the first. Padding is on the right.
-    `rotary` gives (cos, sin) of positions; a `cache` keeps keys and values.
+    `rotary` gives (cos, sin) of positions; a `cache` keeps keys and values. If the first set is frozen, nothing is
+    kept for gradients of its tokens before any of the second set, which have none.
     """
-    rows = _Rows(exists & ~is_second, exists & is_second)
-    flat = x.flatten(0, 1)
-    a, b = flat[rows.first], flat[rows.second]
+    free = exists & (is_second.cumsum(1) == 0)
+    groups = [_Group(first, free, still=not first[1].weight.requires_grad)]
+    groups += [_Group(first, exists & ~is_second & ~free), _Group(second, exists & is_second)]
+    places = torch.cat([g.places for g in groups])
+    # from the groups' rows to B · T; padding takes a row of 0 behind them
+    order = torch.full((exists.numel(),), len(places), device=x.device)
+    order[places] = torch.arange(len(places), device=x.device)
+
+    def join(parts: Iterable[Tensor]) -> Tensor:
+        rows = list(parts)
+        return torch.cat([*rows, rows[0].new_zeros(1, *rows[0].shape[1:])])[order].unflatten(0, exists.shape)
+
     cos, sin = (angle[:, None] for angle in rotary(x, torch.arange(x.shape[1], device=x.device)[None]))
-    for i, (layer_a, layer_b) in enumerate(zip(first[0], second[0], strict=True)):
-        made = zip(_project(layer_a, a), _project(layer_b, b), strict=True)
-        query, key, value = (rows.join(*both).unflatten(0, exists.shape).transpose(1, 2) for both in made)
+    states = [g.rows(x.flatten(0, 1)) for g in groups]
+    for i in range(len(first[0])):
+        made = [_project(g.layers[i], s) for g, s in zip(groups, states, strict=True)]
+        query, key, value = (join(parts).transpose(1, 2) for parts in zip(*made, strict=True))
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         if cache is not None:
             cache.fill(i, key, value)
         # padding is on the right: what is causal does not see it
         y = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         y = y.transpose(1, 2).flatten(2).flatten(0, 1)
-        a, b = _add(layer_a, a, y[rows.first]), _add(layer_b, b, y[rows.second])
-    return rows.join(first[1](a), second[1](b)).view(x.shape)
+        states = [_add(g.layers[i], s, g.rows(y)) for g, s in zip(groups, states, strict=True)]
+    return join(g.norm(s) for g, s in zip(groups, states, strict=True))
 
 
-class _Rows:
-    """Which of B · T tokens each set takes, as numbers, and how their rows are put together again."""
+class _Group:
+    """Tokens that go through one set: where they are (B, T), and whether gradients stop at them."""
 
-    def __init__(self, first: Tensor, second: Tensor) -> None:
-        self.first, self.second = (x.flatten().nonzero()[:, 0] for x in (first, second))
-        number = len(self.first) + len(self.second)
-        self._from = torch.full((first.numel(),), number, device=first.device)  # padding: a row of 0 behind both
-        self._from[torch.cat([self.first, self.second])] = torch.arange(number, device=first.device)
+    def __init__(self, weights: Set, where: Tensor, still: bool = False) -> None:
+        self.layers, self.norm = weights
+        self.places = where.flatten().nonzero()[:, 0]
+        self._still = still
 
-    def join(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return (B · T, ...) of the rows of both."""
-        return torch.cat([a, b, a.new_zeros(1, *a.shape[1:])])[self._from]
+    def rows(self, x: Tensor) -> Tensor:
+        """Return the group's rows of x (B · T, ...)."""
+        return (x.detach() if self._still else x)[self.places]
 
 
 def _project(layer: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

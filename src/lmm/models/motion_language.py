@@ -136,10 +136,16 @@ class MotionLanguageModel(nn.Module):
         return [] if self.tokenizer is None else list(self.tokenizer("")["input_ids"])
 
     def text(self, text: str, learn: bool = False, end: bool = False) -> Segment:
-        """Return a segment of text: no special tokens, but the end of text behind it if it is to `end` there."""
+        """Return a segment of text, without special tokens but for the end of text, if it is to `end` there.
+
+        Raises LmmError if the model has no tokenizer, or its tokenizer no end of text.
+        """
+        if self.tokenizer is None or (end and self.tokenizer.eos_token_id is None):
+            raise LmmError(
+                f"the language model has no {'end of text' if self.tokenizer else 'tokenizer'}. Add it to it."
+            )
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        if end:
-            ids.append(self.tokenizer.eos_token_id)
+        ids += [self.tokenizer.eos_token_id] * end
         return Segment(torch.tensor(ids, dtype=torch.int64), learn)
 
     def pack(self, sequences: Iterable[Sequence], still: bool = False) -> Batch:
@@ -215,7 +221,7 @@ class MotionLanguageModel(nn.Module):
         means = {k: total / count.clamp(min=1) for k, (total, count) in self.losses(batch).items()}
         self.told = {k: float(v.detach()) for k, v in means.items()}
         weighted = torch.stack([getattr(self.config.weights, k) * v for k, v in means.items()]).sum()
-        return weighted * len(batch), torch.tensor(len(batch))
+        return weighted * len(batch), torch.tensor(len(batch), device=weighted.device)
 
     def validation(self, batch: list[Sequence]) -> tuple[Tensor, Tensor]:
         """Return the loss without noise on the inputs and with all text."""
@@ -374,7 +380,7 @@ class MotionLanguageModel(nn.Module):
 
     def _made_ready(self, *what: Any) -> Any:
         """Return layers made ready for one token, made again where weights have changed since."""
-        now = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        now = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters())
         if self._ready.get("weights") != now:
             self._ready = {"weights": now}
         if what not in self._ready:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_HEAD = 200_000_000
 
 
 class LossWeights(BaseModel):
@@ -54,6 +56,12 @@ class MotionLanguageConfig(BaseModel):
     licence: str = "Apache-2.0"
     trained_on: str = "nothing"
     parameters: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> MotionLanguageConfig:
+        if self.head_blocks * self.head_width**2 > MAX_HEAD:
+            raise ValueError(f"a head of {self.head_blocks} blocks of width {self.head_width} is too large")
+        return self
 
     @property
     def name(self) -> str:

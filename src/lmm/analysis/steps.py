@@ -17,7 +17,8 @@ from lmm.skeletons import BODY_25
 Array = NDArray[Any]
 
 POINTS = ("Ankle", "BigToe", "SmallToe", "Heel")
-STILL_MPS, NEAR_M = 0.55, 0.06  # a point of a foot on the floor is slower, and nearer to the lowest that it comes ...
+STILL_MPS, STILL_PACE = 0.55, 0.9  # a point of a foot on the floor is slower than this, or than this share of the ...
+PACE_S, NEAR_M = 0.3, 0.06  # ... body's pace over the ground, smoothed so, and nearer to the lowest that it comes ...
 FLOOR_S, TILT_M = 0.8, 0.15  # ... lately and soon, which is near the lowest of the whole motion
 SMOOTH_S = 0.05
 LEAST_S = 0.1  # of a contact, and of a time off the floor
@@ -36,27 +37,44 @@ class Step:
 def contacts(motion: Motion) -> dict[str, Array]:
     """Return for each side, ``right`` and ``left``, bool (T,): some point of the foot rests on the floor.
 
-    A point rests if it is slower than STILL_MPS, and within NEAR_M of the lowest place that it has within FLOOR_S
-    before and after (capture volumes tilt), which is itself within TILT_M of the lowest of all. False where no point is
-    seen.
+    A point rests if it is slower than STILL_MPS, or than STILL_PACE of the mid-hip's pace (feet swing, roll and come to
+    rest the faster the faster somebody walks), and within NEAR_M of the lowest place that it has within FLOOR_S before
+    and after (capture volumes tilt), which is itself within TILT_M of the lowest of all. False where no point is seen.
     """
-    return {side: _contact(motion, s) for side, s in (("right", "R"), ("left", "L"))}
+    still = np.maximum(STILL_MPS, STILL_PACE * _pace(motion))
+    return {side: _contact(motion, s, still) for side, s in (("right", "R"), ("left", "L"))}
 
 
-def _contact(motion: Motion, s: str) -> Array:
+def _pace(motion: Motion) -> Array:
+    """Return the speed (T,) of the mid-hip over the ground, m/s, smoothed; 0 where it is hardly seen."""
+    hip = _filled(motion.positions[:, MIDHIP])
+    if hip is None:
+        return np.zeros(motion.num_frames)
+    smooth = gaussian_filter1d(hip[:, [0, 2]], PACE_S * motion.fps, axis=0)
+    return np.asarray(np.linalg.norm(np.gradient(smooth, axis=0), axis=1) * motion.fps)
+
+
+def _filled(p: Array) -> Array | None:
+    """Return (T, 3) with straight lines across gaps; None of what is seen in fewer than 3 frames."""
+    seen, frames = np.isfinite(p[:, 0]), np.arange(len(p))
+    if seen.sum() < 3:
+        return None
+    return np.stack([np.interp(frames, frames[seen], p[seen, d].astype(np.float64)) for d in range(3)], 1)
+
+
+def _contact(motion: Motion, s: str, still: Array) -> Array:
     down = np.zeros(motion.num_frames, bool)
     for name in POINTS:
-        p = motion.positions[:, BODY_25.index[s + name]].astype(np.float64)
-        seen = np.isfinite(p[:, 0])
-        if seen.sum() < 3:
+        given = motion.positions[:, BODY_25.index[s + name]]
+        filled = _filled(given)
+        if filled is None:
             continue
-        frames = np.arange(len(p))
-        p = np.stack([np.interp(frames, frames[seen], p[seen, d]) for d in range(3)], 1)
-        p = gaussian_filter1d(p, SMOOTH_S * motion.fps, axis=0)
+        seen = np.isfinite(given[:, 0])
+        p = gaussian_filter1d(filled, SMOOTH_S * motion.fps, axis=0)
         speed = np.linalg.norm(np.gradient(p, axis=0), axis=1) * motion.fps
         floor = minimum_filter1d(p[:, 1], 2 * round(FLOOR_S * motion.fps) + 1)
         level = floor < np.percentile(p[:, 1], 5) + TILT_M
-        down |= seen & (speed < STILL_MPS) & (p[:, 1] - floor < NEAR_M) & level
+        down |= seen & (speed < still) & (p[:, 1] - floor < NEAR_M) & level
     least = np.ones(max(1, round(LEAST_S * motion.fps)), bool)
     closed = binary_closing(np.pad(down, len(least), mode="edge"), least)
     return np.asarray(binary_opening(closed, least)[len(least) : -len(least)])

@@ -35,7 +35,7 @@ MAX_WEIGHTS = 500_000_000
 # of these add up to. A place varies by 0.2 m and is one of 16, a rate of the root by 1, and all later frames need it:
 # with PLACE at 10 and PATH at 2 the root takes all of the gradient and poses are not learned (135 mm, against 50).
 PLACE, SPEED, ROOT, PATH = 60.0, 3.0, 2.0, 0.5
-KL = 1e-3
+KL = 5e-3
 
 
 class CodecConfig(BaseModel):

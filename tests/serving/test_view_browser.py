@@ -266,6 +266,23 @@ def test_files_dropped_on_the_page_are_read(
     assert page.errors == []
 
 
+def test_words_become_a_motion_that_plays(
+    tmp_path: Path, start: Callable[..., Server], open_page: Callable[[str], Page]
+) -> None:
+    page = open_page(start().url)
+    empty = page.picture[SCENE]
+    page.click("Say")
+    page.click("Generate")
+    until(lambda: "Pause" in page.text)  # it plays, whether it is whole or not
+    until(lambda: "Done" in page.text)
+    page.click("Pause")
+    assert (np.abs(page.picture[SCENE] - empty).max(axis=2) > 40).sum() > 300
+    Image.fromarray(page.picture.astype(np.uint8)).save(tmp_path / "say.png")
+    page.click("Show")
+    assert "a person waves with the left hand" in page.text
+    assert page.errors == []
+
+
 def test_other_web_pages_may_not_use_the_server(start: Callable[..., Server]) -> None:
     import viser
 

@@ -48,6 +48,16 @@ def test_convert_writes_by_extension_and_rate(walk: Path, tmp_path: Path) -> Non
     assert lmm.read(tmp_path / "b.lmm.npz").skeleton.name == "body_25"
 
 
+def test_bvh_of_other_skeletons_is_said_to_be_in_centimetres(
+    walk: Path, tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = shared_data / "cmu_bvh_samples" / "07_01.bvh"
+    assert run(["convert", str(raw), str(tmp_path / "raw.bvh")]) == 0
+    assert "--units cm" in capsys.readouterr().err
+    assert run(["convert", str(walk), str(tmp_path / "walk.bvh")]) == 0
+    assert "--units" not in capsys.readouterr().err
+
+
 def test_forecast_keeps_samples_and_context(walk: Path, tmp_path: Path) -> None:
     out = tmp_path / "f.lmm.npz"
     arguments = ["forecast", str(walk), "--model", "zero-velocity", "--seconds", "1", "--samples", "2", "--seed", "3"]

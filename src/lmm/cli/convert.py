@@ -52,3 +52,5 @@ def convert(
         motion = resample(motion, fps)
     for written in motion.save(out):
         say(f"wrote {written}")
+    if out.suffix.lower() == ".bvh" and motion.skeleton.table != "body_25":
+        say("BVH cannot say its unit: it is in centimetres. lmm reads it with --units cm.")

@@ -178,9 +178,8 @@ def _rest(motion: Motion, order: list[int], parents: list[int], places: Array, l
     off = np.zeros(len(places))
     for group in siblings:
         for k, a in enumerate(group):
-            for b in group[k + 1 :]:
-                apart = np.linalg.norm(places[:, a] - places[:, b], axis=-1)
-                off = np.maximum(off, np.abs(apart - np.median(apart)))
+            apart = np.linalg.norm(places[:, [a]] - places[:, group[k + 1 :]], axis=-1)
+            off = np.maximum(off, np.abs(apart - np.median(apart, axis=0)).max(axis=1, initial=0))
     typical = places[int(np.argmin(off))]
     bones = np.zeros((len(order), 3))
     bones[1:] = typical[1:] - typical[parents[1:]]
@@ -205,10 +204,10 @@ def _turned(bones: Array, goals: Array, before: Array) -> tuple[Array, list[bool
     """
     weights = np.ones(len(bones))
     lengths = np.linalg.norm(bones, axis=-1)
+    unit, aims = _directions(bones), _directions(goals)
     while True:
-        turn = _rotation(bones, goals, before, weights)
-        aims = goals / np.maximum(np.linalg.norm(goals, axis=-1, keepdims=True), LEAST_LENGTH) * lengths[:, None]
-        apart = np.linalg.norm(np.einsum("tab,kb->tka", turn, bones) - aims, axis=-1)
+        turn = _best(unit * weights[:, None], aims, before)
+        apart = np.linalg.norm(bones @ turn.transpose(0, 2, 1) - aims * lengths[:, None], axis=-1)
         error = apart.max(axis=0)
         fixed = weights == 1
         if (error[fixed] <= RIGID_M).all() or fixed.sum() <= 2:
@@ -222,16 +221,20 @@ def _unlike(name: str, others: list[str]) -> str:
     return name
 
 
-def _rotation(bones: Array, goals: Array, before: Array, weights: Array | None = None) -> Array:
+def _rotation(bones: Array, goals: Array, before: Array) -> Array:
     """Return the rotations (T, 3, 3) that turn directions of `bones` (K, 3) best to those of `goals` (T, K, 3).
 
     Where they leave it open, they are as `before` (T, 3, 3).
     """
-    unit = bones / np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), LEAST_LENGTH)
-    aims = goals / np.maximum(np.linalg.norm(goals, axis=-1, keepdims=True), LEAST_LENGTH)
-    if weights is not None:
-        unit = unit * weights[:, None]
-    u, _, vt = np.linalg.svd(np.einsum("tka,kb->tab", aims, unit) + AS_PARENT * before)
+    return _best(_directions(bones), _directions(goals), before)
+
+
+def _directions(vectors: Array) -> Array:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), LEAST_LENGTH))
+
+
+def _best(unit: Array, aims: Array, before: Array) -> Array:
+    u, _, vt = np.linalg.svd(aims.transpose(0, 2, 1) @ unit + AS_PARENT * before)
     sign = np.ones((len(u), 3))
     sign[:, 2] = np.linalg.det(u @ vt)
     return np.asarray((u * sign[:, None]) @ vt)

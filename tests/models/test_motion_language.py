@@ -285,6 +285,7 @@ def test_sequences_that_are_none(make: Make) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_it_is_the_model_at_the_shape_of_one_that_is_used() -> None:
     """Qwen2.5-0.5B with random weights, in bfloat16: parity by either set, a stream, a description."""
     shape = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}

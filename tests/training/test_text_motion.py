@@ -90,7 +90,7 @@ def moves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def given(moves: Path) -> dict[str, Any]:
     return {
-        "model": "text-motion", "size": "tiny", "data": [{"store": str(moves)}], "epochs": 4, "epoch_windows": 64,
+        "model": "text-motion", "size": "tiny", "data": [{"store": str(moves)}], "epochs": 2, "epoch_windows": 128,
         "batch": 8, "lr": 5e-3, "warmup_steps": 2, "val_windows": 16, "least_words": 1, "ema": 0.5,
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmm.datasets.sentences import contents
 from lmm.evaluation import caption_scores as scores
 
 SAID = [
@@ -117,6 +118,17 @@ def test_a_caption_is_of_the_class_that_its_words_are_nearest_to() -> None:
     assert classes.of("a hand is waved by a person: waves") == "wave"
     assert classes.of("xylophone") is None
     assert classes.of("") is None
+
+
+def test_every_phrase_of_a_label_is_of_its_content_whatever_the_style() -> None:
+    told = contents()
+    classes = scores.Classes(told)
+    assert {classes.of(f"a proud person {p}") for p in told["bow"]} == {"bow"}
+    assert classes.of("somebody youthfully runs") == "run"
+    assert classes.of("someone walks in reverse in a manly way") == "walk-back"
+    assert classes.of("a weary person walks forward") == "walk"
+    assert classes.of("a person proudly raises the left arm") == "raise-up-left-hand"
+    assert not any("{" in p for phrases in told.values() for p in phrases)
 
 
 def test_macro_accuracy_gives_each_class_the_same_weight() -> None:

@@ -85,6 +85,18 @@ def gesture(name: str, quality: str, position: str, side: str | None, *key: obje
     return _done(_known("gestures", name), side, tail, key)
 
 
+def contents() -> dict[str, list[str]]:
+    """Return the phrases of each content that labels tell (`Pair.label`), without subject, style and quality."""
+    told = _table()
+    out = dict(told["contents"])
+    out |= {f"exercise-{movement}": options for movement, options in told["exercises"].items()}
+    out |= {name.replace(" ", "-"): options for name, options in told["gestures"].items()}
+    return {
+        name: [o.format(side=side) for o in options for side in (("left", "right") if "{side}" in o else ("",))]
+        for name, options in out.items()
+    }
+
+
 def described(description: str, part: bool, *key: object) -> str | None:
     """Return a sentence for a trial that CMU's index describes, or for a part; None if nothing is sure of the part.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lmm.core.metrics import Parts
 from lmm.core.motion import Motion
+from lmm.datasets import sentences
 from lmm.datasets.pairs import Pair
 from lmm.evaluation import caption_scores as scores
 from lmm.evaluation.bootstrap import SEED, Tally, confidence, resamples
@@ -72,9 +73,12 @@ def caption(cases: Cases, describers: Sequence[Describer], encoder: TextMotion, 
             seen[id(m)] = row
         return np.array([seen[id(m)] for m in motions])
 
+    told = sentences.contents()
+    known = {p.label.get("content") for p in (*cases.train, *(p for part in cases.slices for p in part.pairs))}
     for part in cases.slices:
         references = _references(part.pairs)
-        classes = _classes(cases.train, part.origin)
+        contents = {p.label.get("content") for p in part.pairs}
+        classes = None if None in contents else scores.Classes({k: v for k, v in told.items() if k in known})
         motions = embed([p.motion for p in part.pairs])
         in_slice = []
         for describer in [*controls(cases, part, embed), *describers]:
@@ -170,15 +174,6 @@ def _references(pairs: Sequence[Pair]) -> list[list[str]]:
     for p in pairs:
         of[p.id, p.motion.start_s].append(p.text)
     return [[p.text, *(t for t in of[p.id, p.motion.start_s] if t != p.text)] for p in pairs]
-
-
-def _classes(train: Sequence[Pair], origin: str) -> scores.Classes | None:
-    """Return the content classes by their training sentences; None for texts whose content no label tells."""
-    sentences: dict[str, list[str]] = defaultdict(list)
-    for p in train:
-        if p.origin == origin and "content" in p.label:
-            sentences[p.label["content"]].append(p.text)
-    return scores.Classes(sentences) if sentences else None
 
 
 def _macro(told: Sequence[str | None], truth: Sequence[str], weights: Array) -> Array:

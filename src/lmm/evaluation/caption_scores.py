@@ -161,7 +161,7 @@ class Classes:
     """
 
     def __init__(self, sentences: Mapping[str, Sequence[str]]) -> None:
-        """`sentences` are those of each class, such as the training captions."""
+        """`sentences` are those of each class; what all classes may say (styles) is best left out."""
         told = [(name, text) for name, texts in sentences.items() for text in dict.fromkeys(texts)]
         self._owners = [name for name, _ in told]
         self._nearest = Nearest([text for _, text in told])

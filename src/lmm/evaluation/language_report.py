@@ -69,7 +69,7 @@ ABOUT_MEASURED = (
 )
 ABOUT_CAPTIONS = (
     "Raw words in lower case, not lemmatised. BERTScore by the evaluator's own word embeddings. Macro-accuracy: mean "
-    "over contents of the share of captions whose nearest training sentence (tf-idf of words) is of that content. "
+    "over contents of the share of captions whose nearest phrase of a label (tf-idf of words) is that content's. "
     "Side, direction and turn: as the motion's own text has it, where that names one."
 )
 ABOUT_TRUST = (

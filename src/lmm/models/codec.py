@@ -205,8 +205,8 @@ class Codec(nn.Module):
         """
         x, z = self._reconstructed(batch.features, noise=self.config.sigma)
         total, count = reconstruction(x, batch.features, batch.counts)
-        if self.config.bottleneck == "continuous":  # of N(μ, σ²) from N(0, 1), but for what σ alone determines
-            total = total + KL * count * 0.5 * (z**2).mean()
+        # of N(μ, σ²) from N(0, 1), but for what σ alone determines; and what keeps the tanh of fsq from saturating
+        total = total + KL * count * 0.5 * (z**2).mean()
         return total, count
 
     def validation(self, batch: Any) -> tuple[Tensor, Tensor]:

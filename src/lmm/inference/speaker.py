@@ -75,7 +75,7 @@ class Speaker:
                 f"the prompt has {', '.join(strange).title()} letters; {self.name} was trained on "
                 f"{', '.join(known).title()} ones. Write it in English."
             )
-        return Segment(torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"]))
+        return Segment(torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"]), learn=False)
 
     def read(self, motion: Motion) -> tuple[Segment, Placement]:
         """Return the latents of the last LAST_S seconds of a motion, and where they begin.

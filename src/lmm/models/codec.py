@@ -35,7 +35,6 @@ MAX_WEIGHTS = 500_000_000
 # of these add up to. A place varies by 0.2 m and is one of 16, a rate of the root by 1, and all later frames need it:
 # with PLACE at 10 and PATH at 2 the root takes all of the gradient and poses are not learned (135 mm, against 50).
 PLACE, SPEED, ROOT, PATH = 60.0, 3.0, 2.0, 0.5
-KL = 5e-3
 
 
 class CodecConfig(BaseModel):
@@ -45,6 +44,7 @@ class CodecConfig(BaseModel):
     latent            numbers of a latent
     bottleneck        ``continuous`` · ``fsq``: a latent is len(levels) numbers, each one of so many levels
     sigma             the largest noise on latents in training. Latents have a standard deviation of about 1
+    kl                weight of the KL divergence; 5e-3 keeps what ``fsq`` rounds from saturating
     mean, std         of the features (`codec_features.statistics`)
     """
 
@@ -58,6 +58,7 @@ class CodecConfig(BaseModel):
     bottleneck: Literal["continuous", "fsq"] = "continuous"
     levels: tuple[int, ...] = Field(default=(8, 8, 8, 5, 5, 5), min_length=1, max_length=64)
     sigma: float = Field(default=0.1, ge=0, le=1)
+    kl: float = Field(default=1e-3, ge=0, le=1)
     mean: tuple[float, ...] = Field(default=(0.0,) * NUM_FEATURES, min_length=NUM_FEATURES, max_length=NUM_FEATURES)
     std: tuple[float, ...] = Field(default=(1.0,) * NUM_FEATURES, min_length=NUM_FEATURES, max_length=NUM_FEATURES)
     licence: str = "Apache-2.0"
@@ -206,7 +207,7 @@ class Codec(nn.Module):
         x, z = self._reconstructed(batch.features, noise=self.config.sigma)
         total, count = reconstruction(x, batch.features, batch.counts)
         # of N(μ, σ²) from N(0, 1), but for what σ alone determines; and what keeps the tanh of fsq from saturating
-        total = total + KL * count * 0.5 * (z**2).mean()
+        total = total + self.config.kl * count * 0.5 * (z**2).mean()
         return total, count
 
     def validation(self, batch: Any) -> tuple[Tensor, Tensor]:

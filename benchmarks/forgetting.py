@@ -19,8 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from lmm.datasets.corpus import blocks, read_documents
-from lmm.training.config import read_train_config
-from lmm.training.kinds import Run, kind
+from lmm.training.kinds import Run, kind, read_train_config
 from lmm.training.loop import validate
 
 LENGTH, BLOCKS = 128, 200

@@ -16,8 +16,8 @@ import torch
 
 from lmm.models.loading import load
 from lmm.models.network import mean_loss
-from lmm.training.config import read_train_config
 from lmm.training.forecaster import load_data, val_batches
+from lmm.training.kinds import read_train_config
 
 
 def main() -> None:

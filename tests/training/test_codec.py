@@ -13,7 +13,7 @@ from lmm.datasets.synthetic import gait
 from lmm.models.codec import Codec
 from lmm.models.loading import describe, find
 from lmm.training.codec import CodecRunConfig
-from lmm.training.config import read_train_config
+from lmm.training.kinds import read_train_config
 from lmm.training.loop import train
 
 

@@ -23,8 +23,8 @@ from lmm.core.registry import architectures
 from lmm.datasets.store import Store
 from lmm.datasets.synthetic import gait
 from lmm.pipeline.cameras import Camera, project
-from lmm.training.config import read_train_config
 from lmm.training.forecaster import ForecasterConfig
+from lmm.training.kinds import read_train_config
 from lmm.training.loop import learning_rate, train
 
 

@@ -23,7 +23,7 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train a model. The run's folder keeps config, logs, checkpoints, and the best weights in best/."""
-    from lmm.training.config import read_train_config
+    from lmm.training.kinds import read_train_config
 
     settings = read_train_config(config, changes)
     chosen = choose_device(device, threads)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from pydantic import Field, ValidationError
 
 from lmm.core.errors import InputError, LmmError
@@ -15,8 +14,9 @@ from lmm.datasets.clips import ClipBatch, ClipSampler, FeatureClips
 from lmm.datasets.store import Store
 from lmm.models.codec import Codec
 from lmm.pipeline.codec_features import FPS, statistics
+from lmm.training.card import card, weights_licence
 from lmm.training.config import RunConfig
-from lmm.training.forecaster import VAL_SEED, weights_licence
+from lmm.training.forecaster import VAL_SEED
 from lmm.training.kinds import Kind, Run, kinds
 
 
@@ -91,26 +91,15 @@ def prepare(config: CodecRunConfig, device: torch.device) -> Run:
     def save(average: Codec, folder: Path, state: dict[str, Any]) -> None:
         average.calibrate(measured)
         average.save_pretrained(folder)
-        (folder / "README.md").write_text(card(average, config, state), "utf-8")
+        (folder / "README.md").write_text(_card(average, config, state), "utf-8")
 
     return Run(codec, batch, place, fixed, save)
 
 
-def card(codec: Codec, config: CodecRunConfig, state: dict[str, Any]) -> str:
-    """Return README.md of a codec's folder, in the form that the Hugging Face hub reads."""
+def _card(codec: Codec, config: CodecRunConfig, state: dict[str, Any]) -> str:
     c = codec.config
-    head = {
-        "library_name": "lmm",
-        "license": "cc-by-nc-4.0" if "NC" in c.licence else "apache-2.0",
-        "tags": ["human-motion", "codec", c.bottleneck],
-    }
-    return f"""---
-{yaml.safe_dump(head, sort_keys=False).strip()}
----
-# Motion codec, {c.size}, {c.bottleneck}
-
-{FPS} frames a second of 16 joints ↔ 7.5 latents a second of {c.latent_width} numbers ({c.bits_per_latent:.0f} bits).
-{sum(p.numel() for p in codec.parameters()):,} parameters.
+    text = f"""{FPS} frames a second of 16 joints ↔ 7.5 latents a second of {c.latent_width} numbers
+({c.bits_per_latent:.0f} bits). {sum(p.numel() for p in codec.parameters()):,} parameters.
 
 - **Data**: {c.trained_on}
 - **Licence of the weights**: {c.licence}
@@ -118,6 +107,7 @@ def card(codec: Codec, config: CodecRunConfig, state: dict[str, Any]) -> str:
   loss {state["best"]:.5f}. Made again by `lmm train` from the run's config.json.
 - **Limits**: joints other than the 16 are lost; movement that is unlike the data is rebuilt as if it were like it.
 """
+    return card(f"Motion codec, {c.size}, {c.bottleneck}", c.licence, ["codec", c.bottleneck], text)
 
 
 kinds.register("codec")(Kind(CodecRunConfig, prepare))

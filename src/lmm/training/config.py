@@ -1,17 +1,10 @@
-"""What a training run is: one YAML file, checked on reading, every field settable from the command line."""
+"""The settings that every training run has."""
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from lmm.core.errors import InputError, LmmError, one_line
-
-MAX_BYTES = 1 << 20
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Corpus(BaseModel):
@@ -73,65 +66,3 @@ class RunConfig(BaseModel):
     @property
     def steps(self) -> int:
         return self.epochs * self.steps_per_epoch
-
-
-def read_train_config(path: str | Path, changes: list[str] | None = None) -> RunConfig:
-    """Return the config in a YAML file, with `changes` such as ``lr=1e-4`` or ``augmentation.mirror=0``.
-
-    Raises InputError that names the field that does not hold, LmmError if the model is unknown.
-    """
-    from lmm.training.kinds import kind
-
-    source = Path(path)
-    try:
-        if source.stat().st_size > MAX_BYTES:
-            raise InputError(source, "is too large for a config", "Give a YAML file of settings")
-        values = yaml.safe_load(source.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as e:
-        raise InputError(source, f"cannot be read ({one_line(e, 160)})", "Give a YAML file of settings") from None
-    if not isinstance(values, dict):
-        raise InputError(source, "is not a list of settings (name: value)", "See configs/ for examples")
-    for change in changes or []:
-        _set(values, change)
-    settings = kind(str(values.get("model"))).settings
-    try:
-        return settings.model_validate(values)
-    except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(source, f"{field}: {first['msg']}", "docs/training.md lists the settings") from None
-
-
-def _set(values: dict[str, Any], change: str) -> None:
-    name, equals, text = change.partition("=")
-    if not equals or not name:
-        raise LmmError(f"--set {change}: expected name=value, such as lr=1e-4.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise LmmError(f"--set {change}: the value is not YAML.") from None
-    if isinstance(value, str):  # YAML 1.1 takes 1e-4 for a word
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    at: Any = values
-    *path, last = name.split(".")
-    for part in path:
-        at = (
-            at[int(part)]
-            if isinstance(at, list) and part.isdigit() and int(part) < len(at)
-            else _child(at, part, change)
-        )
-    if isinstance(at, list) and last.isdigit() and int(last) < len(at):
-        at[int(last)] = value
-    elif isinstance(at, dict):
-        at[last] = value
-    else:
-        raise LmmError(f"--set {change}: there is no such setting.")
-
-
-def _child(at: Any, part: str, change: str) -> Any:
-    if not isinstance(at, dict):
-        raise LmmError(f"--set {change}: there is no such setting.")
-    if not isinstance(at.get(part), dict | list):
-        at[part] = {}
-    return at[part]

@@ -20,7 +20,8 @@ from lmm.datasets.windows import Augmentation, Batch, Clips, Sampler
 from lmm.models.config import NetworkConfig, read_config
 from lmm.models.network import Network
 from lmm.pipeline.features import FeatureSpec, Layout, statistics
-from lmm.training.card import write_card
+from lmm.skeletons import BODY_25
+from lmm.training.card import card, weights_licence
 from lmm.training.config import RunConfig
 from lmm.training.kinds import Kind, Run, kinds
 
@@ -138,12 +139,6 @@ def _side(motion: Motion, config: ForecasterConfig) -> str:
     return "val" if split == "train" and motion.meta["subject"] in config.val_subjects else split
 
 
-def weights_licence(licences: set[str]) -> str:
-    """Return the licence of weights trained on data of `licences`."""
-    closed = sorted(x for x in licences if "NC" in x)
-    return closed[0] if closed else "Apache-2.0"
-
-
 def prepare(config: ForecasterConfig, device: torch.device) -> Run:
     """Return the run of a config: its network, begun with a regression on training windows or from another model."""
     architecture = architectures.get(config.model)
@@ -173,7 +168,7 @@ def prepare(config: ForecasterConfig, device: torch.device) -> Run:
     def save(average: Network, folder: Path, state: dict[str, Any]) -> None:
         average.calibrate(val)
         average.save_pretrained(folder)
-        write_card(folder, average, config, data, state)
+        (folder / "README.md").write_text(_card(average, config, data, state), "utf-8")
 
     return Run(network, batch, network.example, val, save)
 
@@ -195,6 +190,29 @@ def _begun_from(config: ForecasterConfig, architecture: Any) -> Network | None:
         raise InputError(config.start_from, f"is a {found.name}", f"Set model, size and layout so, not {wanted}")
     network: Network = architecture.from_pretrained(config.start_from)
     return network
+
+
+def _card(network: Network, config: ForecasterConfig, data: RunData, state: dict[str, Any]) -> str:
+    c, told = network.config, data.told
+    seen = "2D keypoints (x, y, confidence)" if c.spec.layout == "xyc" else "3D joints (x, y, z)"
+    views = f" through {config.views} virtual cameras" if c.spec.layout == "xyc" else ""
+    lacking = [j for j, known in zip(BODY_25.joints, c.joints, strict=True) if not known]
+    seconds, before = c.block_frames / c.spec.fps, c.context_frames / c.spec.fps
+    text = f"""Forecasts {seconds:g} s of human movement from up to {before:g} s of {seen},
+at {c.spec.fps:g} frames a second: `lmm forecast MOTION --model FOLDER -o OUT.html`.
+{network.info.parameters:,} parameters.
+
+- **Data**: {c.trained_on}{views}; {told["frames_of_all_views"]:,} frames with all views, {told["full_windows"]:,}
+  windows of full length (at every frame, one view), {told["cuts"]:,} with shorter contexts.
+- **Split**: by {config.split_by}. Validation (which chose these weights): {told["val_clips"]} clips.
+- **Licence of the weights**: {c.licence}
+- **Training**: {state["step"]} steps of {config.batch} windows, {state["step"] * config.batch:,} windows in all;
+  seed {config.seed}; validation loss {state["best"]:.5f}. Made again by `lmm train` from the run's config.json.
+- **Limits**: joints that the data do not record ({", ".join(lacking) or "none"}) are not seen;
+  they go along with the nearest joint that is. Movement that is unlike the data is forecast as if it were like it.
+  A forecast is no measurement: not for diagnosis.
+"""
+    return card(c.name, c.licence, ["forecasting", c.architecture, c.spec.layout], text)
 
 
 for _name in architectures:

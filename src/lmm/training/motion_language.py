@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from torch import Tensor
@@ -26,8 +25,8 @@ from lmm.models.loading import find
 from lmm.models.motion_language import CODEC, PARTS, MotionLanguageModel
 from lmm.models.sequences import Segment, Sequence
 from lmm.pipeline.codec_features import encode, mirror
+from lmm.training.card import card, weights_licence
 from lmm.training.config import RunConfig
-from lmm.training.forecaster import weights_licence
 from lmm.training.kinds import Kind, Run, kinds
 
 STRIDE = 4  # frames a latent
@@ -112,7 +111,7 @@ def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
 
     def save(average: MotionLanguageModel, folder: Path, state: dict[str, Any]) -> None:
         folder.mkdir(parents=True)
-        (folder / "README.md").write_text(card(average, config, state), "utf-8")
+        (folder / "README.md").write_text(_card(average, config, state), "utf-8")
         average.save_pretrained(folder)
         codec.save_pretrained(folder / CODEC)
 
@@ -121,20 +120,9 @@ def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
     return Run(model, batch, lambda x: x, val, save, model.parameter_groups(config.scales))
 
 
-def card(model: MotionLanguageModel, config: MotionLanguageRunConfig, state: dict[str, Any]) -> str:
-    """Return README.md of a model's folder, in the form that the Hugging Face hub reads."""
+def _card(model: MotionLanguageModel, config: MotionLanguageRunConfig, state: dict[str, Any]) -> str:
     c = model.config
-    head = {
-        "library_name": "lmm",
-        "license": "cc-by-nc-4.0" if "NC" in c.licence else "apache-2.0",
-        "tags": ["human-motion", "text-to-motion", "motion-to-text"],
-    }
-    return f"""---
-{yaml.safe_dump(head, sort_keys=False).strip()}
----
-# {c.name}
-
-Words to motion and motion to words, in one language model: `lmm generate "a person waves" -o wave.bvh`,
+    text = f"""Words to motion and motion to words, in one language model: `lmm generate "a person waves" -o wave.bvh`,
 `lmm describe wave.bvh`. {sum(p.numel() for p in model.motion.parameters()):,} parameters of motion beside a language
 model ({c.llm or "in llm/"}) that is left as it was.
 
@@ -144,6 +132,7 @@ model ({c.llm or "in llm/"}) that is left as it was.
   {config.seed}; validation loss {state["best"]:.4f}. Made again by `lmm train` from the run's config.json.
 - **Limits**: it knows the movements and words of its data, and little else. See docs/motion_language.md.
 """
+    return card(c.name, c.licence, ["text-to-motion", "motion-to-text"], text)
 
 
 def _model(config: MotionLanguageRunConfig, told: dict[str, Any]) -> MotionLanguageModel:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
@@ -18,8 +17,9 @@ from lmm.datasets.pairs import TRAIN, Pair, read_pairs
 from lmm.datasets.sentences import mirrored
 from lmm.models.text_motion import PairBatch, TextMotion, vocabulary
 from lmm.pipeline.codec_features import encode, mirror, statistics
+from lmm.training.card import card, weights_licence
 from lmm.training.config import RunConfig
-from lmm.training.forecaster import VAL_SEED, weights_licence
+from lmm.training.forecaster import VAL_SEED
 from lmm.training.kinds import Kind, Run, kinds
 
 Array = NDArray[Any]
@@ -137,26 +137,15 @@ def prepare(config: TextMotionRunConfig, device: torch.device) -> Run:
 
     def save(average: TextMotion, folder: Path, state: dict[str, Any]) -> None:
         average.save_pretrained(folder)
-        (folder / "README.md").write_text(card(average, config, state), "utf-8")
+        (folder / "README.md").write_text(_card(average, config, state), "utf-8")
 
     return Run(network, batch, network.example, fixed, save)
 
 
-def card(model: TextMotion, config: TextMotionRunConfig, state: dict[str, Any]) -> str:
-    """Return README.md of a model's folder, in the form that the Hugging Face hub reads."""
+def _card(model: TextMotion, config: TextMotionRunConfig, state: dict[str, Any]) -> str:
     c = model.config
-    head = {
-        "library_name": "lmm",
-        "license": "cc-by-nc-4.0" if "NC" in c.licence else "apache-2.0",
-        "tags": ["human-motion", "text-to-motion", "evaluation"],
-    }
-    return f"""---
-{yaml.safe_dump(head, sort_keys=False).strip()}
----
-# Text-motion encoder, {c.size}
-
-Texts and motions as {c.embedding} numbers, near each other where the one tells the other: the evaluator of
-`lmm eval generation` and `caption`. {sum(p.numel() for p in model.parameters()):,} parameters,
+    text = f"""Texts and motions as {c.embedding} numbers, near each other where the one tells the other: the evaluator
+of `lmm eval generation` and `caption`. {sum(p.numel() for p in model.parameters()):,} parameters,
 {len(c.vocabulary)} words.
 
 - **Data**: {c.trained_on}
@@ -165,6 +154,7 @@ Texts and motions as {c.embedding} numbers, near each other where the one tells 
   Made again by `lmm train` from the run's config.json.
 - **Limits**: it knows the words and movements of these data. Scores compare only where this same encoder gave them.
 """
+    return card(f"Text-motion encoder, {c.size}", c.licence, ["text-to-motion", "evaluation"], text)
 
 
 kinds.register("text-motion")(Kind(TextMotionRunConfig, prepare))

@@ -1,7 +1,7 @@
 """What can be trained: each kind of model says what its settings are and how a run of it is prepared.
 
-A run is one YAML file, checked on reading, every field settable from the command line. A module of this folder registers
-its kind under the model's name (``model:`` in the file); the loop knows none of them.
+A run is one YAML file, checked on reading, every field settable from the command line. A module of this folder
+registers its kind under the model's name (``model:`` in the file); the loop knows none of them.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ import lmm
 from lmm.core.errors import InputError, LmmError, one_line
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
-from lmm.inference.speaker import DEFAULT
+from lmm.inference.speaker import DEFAULT, MAX_PROMPT
 from lmm.inference.surprise import surprise as surprise_of
 from lmm.models.loading import forecasters, infos, speakers
 from lmm.pipeline.convert import to_body25
@@ -130,7 +130,7 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
 
     @api.get("/models")
     async def models() -> list[dict[str, Any]]:
-        """The forecasters that come with lmm."""
+        """The models that come with lmm."""
         return [dataclasses.asdict(i) for i in infos()]
 
     @api.post("/info")
@@ -211,6 +211,29 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
             return _drawn(to_body25(motion) if motion.skeleton.table else motion, to)
 
         return await work(job)
+
+    @api.post("/generate", response_class=Response, responses=_file_responses())
+    async def generate(
+        text: Annotated[str, Query(min_length=1, max_length=MAX_PROMPT, description="What the person does.")],
+        seconds: Annotated[float | None, Query(gt=0, le=MAX_SECONDS)] = None,
+        seed: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        steps: Annotated[int, Query(ge=1, le=100)] = 10,
+        guidance: Annotated[float | None, Query(ge=0, le=20)] = None,
+        to: Written | Literal[".html", ".png", ".mp4", ".gif"] = ".lmm.npz",
+    ) -> Response:
+        """Words as a motion, in a file or a picture; as long as the model says, or `seconds`."""
+
+        def job() -> Response:
+            motion = lmm.generate(text, app.state.speaker, seconds, seed, steps, guidance)
+            return _drawn(motion, to) if to in (".html", ".png", ".mp4", ".gif") else _written(motion, to)
+
+        return await work(job)
+
+    @api.post("/describe")
+    async def describe(file: Upload, reading: Options) -> dict[str, str]:
+        """What the last ten seconds of a motion show, in words."""
+        text = await work(lambda: lmm.describe(_one(file, reading), app.state.speaker))
+        return {"text": text, "model": app.state.speaker}
 
     @app.websocket("/v1/live")
     async def live(socket: WebSocket) -> None:

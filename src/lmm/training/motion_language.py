@@ -30,6 +30,7 @@ from lmm.training.config import RunConfig
 from lmm.training.kinds import Kind, Run, kinds
 
 STRIDE = 4  # frames a latent
+SHORTEST = 4  # latents of a motion that is gone on from, and of what follows: half a second
 NEIGHBOURS = 4  # times the batch: stretches of like length, of which a batch is drawn
 VAL_STEP = 1 << 31  # in place of a step
 
@@ -43,7 +44,8 @@ class MotionLanguageRunConfig(RunConfig):
     trains           the parts that learn: adapter, markers, branch, flow, exit, start
     scales           of the learning rate, by part; 1 for those not named
     text_to_motion   share of sequences in which motion follows text; in the others text follows motion
-    chained          share of those in which text and motion follow on an earlier motion, where a clip has one
+    chained          share of those in which text and motion follow on an earlier motion: the stretch before in the same
+                     clip, where there is one, or a part of the same stretch
     mirror           share in which left and right are exchanged, in motion and text
     variants         texts of one stretch and origin
     least_speed      m/s: stretches in which the body's joints move less are left out
@@ -55,7 +57,7 @@ class MotionLanguageRunConfig(RunConfig):
     trains: tuple[str, ...] = PARTS
     scales: dict[str, float] = Field(default={})
     text_to_motion: float = Field(default=0.8, ge=0, le=1)
-    chained: float = Field(default=0.1, ge=0, le=1)
+    chained: float = Field(default=0.2, ge=0, le=1)
     mirror: float = Field(default=0.5, ge=0, le=1)
     variants: int = Field(default=8, ge=1, le=100)
     least_speed: float = Field(default=0.0, ge=0)
@@ -211,8 +213,12 @@ def _sequence(rng: np.random.Generator, stretch: Stretch, config: MotionLanguage
     text, latents = texts[rng.integers(len(texts))], stretch.latents[side]
     if not to_motion:
         return [Segment(latents, learn=False), Segment(torch.cat([text, end]))]
-    if chained and stretch.before is not None:
-        earlier, latents = stretch.before[side]
+    if chained and len(latents) >= 2 * SHORTEST:
+        if stretch.before is not None and rng.random() < 0.5:
+            earlier, latents = stretch.before[side]
+        else:  # what is said of the whole goes on from a part of it
+            cut = int(rng.integers(SHORTEST, len(latents) - SHORTEST + 1))
+            earlier, latents = latents[:cut], latents[cut:]
         return [Segment(earlier, learn=False), Segment(text, learn=False), Segment(latents)]
     return [Segment(text, learn=False), Segment(latents)]
 

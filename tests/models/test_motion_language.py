@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lmm.core.errors import InputError, LmmError
 from lmm.generative.flow import solve
-from lmm.models.flow_head import FlowHead
+from lmm.models.flow_head import FlowHead, Sampler
 from lmm.models.motion_language import PARTS, MotionLanguageModel
 from lmm.models.motion_language_config import MotionLanguageConfig
 from lmm.models.one_token import Cache, Steps
@@ -481,7 +481,6 @@ def recomputed(
     """Return a stream's latents, each with everything before it read anew; `row` of a batch of `rows`, seed 0."""
     random, found = torch.Generator().manual_seed(0), torch.empty(0, LATENTS)
     torch.rand(rows, generator=random)
-    free = [s for s in prompt if s.is_motion]
 
     def state(segments: list[Segment]) -> Tensor:
         before = [*segments[:-1], Segment(torch.cat([segments[-1].tokens, found]))]
@@ -491,11 +490,12 @@ def recomputed(
     def open_(segments: list[Segment]) -> list[Segment]:
         return segments if segments and segments[-1].is_motion else [*segments, Segment(torch.empty(0, LATENTS))]
 
+    free = [s for s in open_(prompt) if s.is_motion]  # what training leaves of a sequence without its text
     head: FlowHead = model.motion.flow
     with torch.no_grad():
         for _ in range(number):
             noise = torch.randn(rows, LATENTS, generator=random)[row : row + 1]
-            a, b = state(open_(prompt)), state(open_(free))
+            a, b = state(open_(prompt)), state(free)
 
             def velocity(x: Tensor, t: float, a: Tensor = a, b: Tensor = b) -> Tensor:
                 time = torch.full((1,), t, dtype=torch.float64)
@@ -510,12 +510,19 @@ def recomputed(
 def test_a_stream_is_what_reading_it_anew_gives(
     make: Make, family: str, guidance: float, steps: int, solver: Any
 ) -> None:
-    model = make(family, window=12)
-    given = {"steps": steps, "solver": solver, "guidance": guidance, "min_latents": 12, "max_latents": 12}
+    model = make(family, window=6)  # later, a shaken model's rounding grows with each latent
+    given = {"steps": steps, "solver": solver, "guidance": guidance, "min_latents": 6, "max_latents": 6}
     for prompt in ([text(5)], [text(3), motion(4), text(2)], [text(3), motion(4)]):
         found = torch.stack(list(model.generate(prompt, torch.Generator().manual_seed(0), **given)))
-        expected = recomputed(model, prompt, 12, guidance, steps, solver)
+        expected = recomputed(model, prompt, 6, guidance, steps, solver)
         torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_copies_of_weights_are_no_more_with_every_setting(make: Make) -> None:
+    model = make()
+    for steps in (1, 2, 3):
+        list(model.generate([text(2)], torch.Generator().manual_seed(0), steps=steps, max_latents=1))
+    assert sum(isinstance(made, tuple) and isinstance(made[-1], Sampler) for made in model._ready.values()) == 1
 
 
 def test_rows_of_a_batch_are_streams_alone(make: Make) -> None:

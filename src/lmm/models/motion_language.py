@@ -278,8 +278,9 @@ class MotionLanguageModel(nn.Module):
         if quantile is not None and not 0 < quantile < 1:
             raise LmmError(f"quantile {quantile} of the length was asked for. Give one between 0 and 1.")
         times(steps, solver)
-        free = [_without_text(s) for s in sequences] if guidance != 1 else []
-        packed = self.pack([_open(s) for s in [*sequences, *free]], still=True)
+        opened = [_open(s) for s in sequences]
+        free = [_without_text(s) for s in opened] if guidance != 1 else []  # an earlier motion keeps its EOM
+        packed = self.pack([*opened, *free], still=True)
         self._check_length(packed, self.config.window)
         return self._stream(packed, generator, steps, solver, guidance, max_latents, min_latents, quantile)
 
@@ -379,18 +380,22 @@ class MotionLanguageModel(nn.Module):
             )
 
     def _made_ready(self, *what: Any) -> Any:
-        """Return layers made ready for one token, made again where weights have changed since."""
+        """Return layers made ready for one token, made again where weights have changed since; the last of each kind
+        are kept, since they hold a copy of the weights.
+        """
         now = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters())
         if self._ready.get("weights") != now:
             self._ready = {"weights": now}
-        if what not in self._ready:
+        kept, made = self._ready.get(what[0], (None, None))
+        if kept != what:
             if what[0] == "motion":
-                self._ready[what] = Steps(self.motion.layers, self.motion.norm)
+                made = Steps(self.motion.layers, self.motion.norm)
             elif what[0] == "text":
-                self._ready[what] = Steps(self.llm.model.layers, self.llm.model.norm, packed=False)
+                made = Steps(self.llm.model.layers, self.llm.model.norm, packed=False)
             else:
-                self._ready[what] = Sampler(self.motion.flow, *what[1:])
-        return self._ready[what]
+                made = Sampler(self.motion.flow, *what[1:])
+            self._ready[what[0]] = what, made
+        return made
 
     def _ends(self) -> set[int]:
         ends = [self.llm.config.eos_token_id, None if self.tokenizer is None else self.tokenizer.eos_token_id]

@@ -108,6 +108,14 @@ def test_lengths_and_draws_are_told(generated: Any) -> None:
     assert rows["two seconds"]["seconds_per_motion_second"] < 0.1
 
 
+def test_every_motion_has_a_seed_of_its_own() -> None:
+    """Of one seed all lengths would be drawn alike, and a model's spread would be a draw's."""
+    tested, seeds = pairs("test", 3), []
+    kept = Generator("kept", lambda p, seed: seeds.append(seed) or p.motion, 2)
+    generation(Cases("walks", "test", [Slice("label", False, tested)], tested), [kept], encoder(), 2, quiet)
+    assert len(set(seeds)) == len(seeds) == 6
+
+
 def test_the_page_shows_every_contestant(generated: Any) -> None:
     results, examples = generated
     json.dumps(results, allow_nan=False)

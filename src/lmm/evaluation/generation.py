@@ -37,7 +37,8 @@ SHARES = ("side", "arm", "leg", "direction", "turn", "skating", "jitter", "penet
 
 @dataclass(frozen=True, eq=False)
 class Generator:
-    """What makes motions of texts, under one name. `draws`: how many motions of a text differ by their seed."""
+    """What makes motions of texts, under one name: of a pair's text and a seed, another for each pair and draw.
+    `draws`: how many motions of a text differ by their seed."""
 
     label: str
     make: Make
@@ -140,7 +141,7 @@ def generation(
             for k in range(count):
                 for i, pair in enumerate(part.pairs):
                     start = time.perf_counter()
-                    motion = generator.make(pair, k)
+                    motion = generator.make(pair, k * len(part.pairs) + i)  # else all lengths of a draw are alike
                     spent += time.perf_counter() - start
                     if k == 0 and i == len(part.pairs) // 2:
                         examples[-1].made[generator.label] = motion

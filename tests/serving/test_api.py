@@ -20,7 +20,7 @@ from lmm.core.errors import LmmError, MotionError
 from lmm.core.motion import Motion, make_motion
 from lmm.datasets.synthetic import gait
 from lmm.pipeline.resample import resample
-from lmm.serving import limits, live, socket
+from lmm.serving import limits, live, socket, speech
 from lmm.serving.live import MEMORY_S, Engine, Forecasted, Stream, Wish, context_of
 from lmm.skeletons import BODY_25, table
 
@@ -316,6 +316,22 @@ def test_streams_that_break_the_rules_are_closed_with_a_reason(client: Any, mess
     assert ended.value.code == 1008
     assert reason in ended.value.reason
     assert client.get("/v1/health").json()["streams"] == 0
+
+
+def test_words_whose_making_breaks_leave_nobody_waiting(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(speech, "stream", broken)
+
+    def ask() -> None:
+        with client.websocket_connect("/v1/say") as say:
+            say.send_text(json.dumps({"text": "a person walks"}))
+            say.receive_json()
+
+    for _ in range(speech.MAX_SPEAKING + 1):  # each gives its place back
+        with pytest.raises(RuntimeError, match="out of memory"):
+            ask()
 
 
 def test_idle_and_too_many_streams_end(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

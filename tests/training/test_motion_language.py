@@ -113,9 +113,19 @@ def test_a_motion_is_gone_on_from_where_it_ends(speaker: Any, same: bool) -> Non
     walk = gait(seconds=4.0, fps=30.0)
     future = generate("then turn left", speaker, seconds=1.0, after=walk, same=same)
     apart = np.linalg.norm(future.joint("MidHip")[0] - walk.joint("MidHip")[-1])
-    decoded = speaker.codec.write(*speaker.codec.read(lmm.clean(walk)))
-    error = np.linalg.norm(decoded.joint("MidHip")[-1] - walk.joint("MidHip")[-1])
-    assert apart < error + 0.3  # one frame further than the codec, barely trained here, has the end
+    assert apart < 0.3  # one frame further, by a codec that is barely trained here
+
+
+def test_what_follows_a_motion_follows_its_last_frame(speaker: Any) -> None:
+    """Whatever its length: the last latent ends with it, as in training, and places go on from there."""
+    walk = gait(seconds=12.0, fps=30.0)
+    for frames, latents in ((3, 1), (122, 30), (355, 75)):
+        part = walk.crop(0, frames)
+        seen, decoder = speaker.read(part)
+        expected = speaker.codec.read(lmm.clean(part.crop(max(0, frames - 4 * latents), frames)))[0]
+        torch.testing.assert_close(seen.tokens, expected)
+        still = np.zeros((1, 49))  # neither turns nor moves
+        np.testing.assert_allclose(decoder.push(still)[0, 7, [0, 2]], part.joint("MidHip")[-1, [0, 2]], atol=1e-3)
 
 
 def test_motion_is_described(speaker: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from lmm.core.errors import LmmError, one_line
 from lmm.core.motion import Motion, make_motion
 from lmm.generative.flow import Solver
 from lmm.inference.speaker import DEFAULT, Speaker, load_speaker
+from lmm.models.codec import STRIDE
 from lmm.pipeline.codec_features import FPS, Decoder, Placement, on_body25
 from lmm.skeletons import BODY_25
 
-STRIDE = 4  # frames a latent
 MAX_SECONDS = 600.0
 LONGEST_S = 20.0  # if the model sees no end
 
@@ -48,7 +48,7 @@ class Settings:
             raise LmmError(f"guidance must be 0 to 20, got {self.guidance:g}.")
         if self.seconds is None:
             return 1, round(LONGEST_S * FPS / STRIDE)
-        count = -(-round(self.seconds * FPS) // STRIDE)
+        count = max(1, -(-round(self.seconds * FPS) // STRIDE))
         return count, count
 
 
@@ -69,11 +69,9 @@ def stream(
     segments = [speaker.words(text)]
     decoder, state = Decoder(Placement()), None
     if after is not None:
-        seen, placement = speaker.read(after)
-        features, state = speaker.decode(seen.tokens, None)
-        decoder = Decoder(placement)
-        decoder.push(features)
-        segments = [*segments, replace(seen, ends=False)] if same else [seen, *segments]
+        seen, decoder = speaker.read(after)
+        _, state = speaker.decode(seen.tokens, None)
+        segments = [*segments, seen] if same else [seen, *segments]
     generator = torch.Generator(speaker.device).manual_seed(settings.seed)
     drawn = speaker.model.generate(
         segments,

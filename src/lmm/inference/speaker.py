@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from lmm.core.errors import InputError, LmmError
 from lmm.core.motion import Motion
 from lmm.datasets.corpus import script
-from lmm.models.codec import Codec
+from lmm.models.codec import STRIDE, Codec
 from lmm.models.loading import find
 from lmm.models.motion_language import CODEC, MotionLanguageModel
 from lmm.models.sequences import Segment
 from lmm.pipeline.clean import clean
-from lmm.pipeline.codec_features import Placement, encode
+from lmm.pipeline.codec_features import FPS, Decoder, encode
+from lmm.pipeline.resample import resample
 
 MAX_PROMPT = 1000  # characters
 LAST_S = 10.0  # of a motion that is read, as long as those of the training
@@ -77,17 +78,21 @@ class Speaker:
             )
         return Segment(torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"]), learn=False)
 
-    def read(self, motion: Motion) -> tuple[Segment, Placement]:
-        """Return the latents of the last LAST_S seconds of a motion, and where they begin.
+    def read(self, motion: Motion) -> tuple[Segment, Decoder]:
+        """Return the latents of the last LAST_S seconds of a motion, and what decodes features that follow them.
 
-        Raises MotionError if it is not in the world, or lacks joints that the codec needs.
+        The motion's last frame is that of the last latent; up to three are left out at the beginning for it. Raises
+        MotionError if it is not in the world, or lacks joints that the codec needs.
         """
-        motion = clean(motion)
-        motion = motion.crop(max(0, motion.num_frames - round(LAST_S * motion.fps)), motion.num_frames)
-        features, placement = encode(motion)
+        motion = resample(clean(motion), FPS)
+        frames = min(motion.num_frames, round(LAST_S * FPS))
+        left_out = frames % STRIDE if frames > STRIDE else 0
+        features, placement = encode(motion.crop(motion.num_frames - frames + left_out, motion.num_frames))
+        after = Decoder(placement)
+        after.push(features)
         with torch.inference_mode():
             latents = self.codec.encode(torch.from_numpy(features)[None].to(self.device))[0]
-        return Segment(latents.float().cpu()), placement
+        return Segment(latents.float().cpu()), after
 
     def decode(self, latents: torch.Tensor, state: Any) -> tuple[NDArray[Any], Any]:
         """Return the features (4 N, F) of the next latents (N, latent width), and the codec's state after them."""

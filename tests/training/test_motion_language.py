@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from safetensors.numpy import load_file
 import lmm
 from lmm.cli.main import run
 from lmm.core.errors import InputError, LmmError
+from lmm.datasets.pairs import Pair
 from lmm.datasets.synthetic import gait
 from lmm.inference.describe import describe
 from lmm.inference.generate import Settings, generate, stream
 from lmm.inference.speaker import load_speaker
+from lmm.models.codec import Codec
 from lmm.models.motion_language import MotionLanguageModel
 from lmm.training.kinds import kind
 from lmm.training.loop import train
+from lmm.training.motion_language import _stretches
 
 pytest.importorskip("transformers", reason="needs the extra language")
 SHORT = {"epochs": 1, "epoch_windows": 8, "batch": 4, "warmup_steps": 1, "val_windows": 4, "checkpoint_steps": 1}
@@ -114,6 +118,57 @@ def test_a_motion_is_gone_on_from_where_it_ends(speaker: Any, same: bool) -> Non
     future = generate("then turn left", speaker, seconds=1.0, after=walk, same=same)
     apart = np.linalg.norm(future.joint("MidHip")[0] - walk.joint("MidHip")[-1])
     assert apart < 0.3  # one frame further, by a codec that is barely trained here
+
+
+def test_what_a_stage_began_with_stays_in_licence_and_scripts(
+    first: Path, language: Path, walks: Path, tmp_path: Path
+) -> None:
+    assert json.loads((language / "trained_on.json").read_text())["licence"] == "Apache-2.0"
+    for folder, change in ((tmp_path / "first", "start_from"), (tmp_path / "language", "llm")):
+        shutil.copytree(first if change == "start_from" else language, folder)
+        path = folder / ("config.json" if change == "start_from" else "trained_on.json")
+        told = json.loads(path.read_text())
+        path.write_text(
+            json.dumps(
+                {**told, "licence": "CC BY-NC 4.0", **({"scripts": ["GREEK"]} if change == "start_from" else {})}
+            )
+        )
+        codec = {} if change == "start_from" else {"codec": str(first / "codec")}
+        config = settings("motion-language", walks, **{change: str(folder)}, **codec)
+        made = kind("motion-language").prepare(config, torch.device("cpu")).network.config
+        assert made.licence == "CC BY-NC 4.0"
+        assert set(made.scripts) == {"LATIN"} | ({"GREEK"} if change == "start_from" else set())
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "told"),
+    [
+        ("language", {"start_from": "there"}, "language makes no use of start_from"),
+        ("text-motion", {"start_from": "there"}, "text-motion makes no use of start_from"),
+        ("motion-language", {"data": [{"store": "there", "weight": 2}]}, "motion-language makes no use of weight"),
+    ],
+)
+def test_settings_without_use_are_refused(model: str, change: dict[str, Any], told: str, text: Path) -> None:
+    more = {"text": [str(text)]} if model == "language" else {}
+    config = settings(model, Path("there"), **more, **change)
+    with pytest.raises(LmmError, match=told):
+        kind(model).prepare(config, torch.device("cpu"))
+
+
+def test_a_motion_that_is_gone_on_from_moves_on_at_the_seam(first: Path, tmp_path: Path) -> None:
+    """The latents of both are those of the whole: the root does not stop where the clip was cut."""
+    walk = gait(seconds=12.0, fps=30.0)
+    walk = walk.replace(meta={**walk.meta, "id": "walk"})
+    codec, tokenizer = Codec.from_pretrained(first / "codec"), MotionLanguageModel.from_pretrained(first).tokenizer
+    pairs = [
+        Pair(m, "a person walks", "description", "walk", "s", "train", "CC0", {})
+        for m in (walk.crop(0, 180), walk.crop(180, 360))
+    ]
+    config = settings("motion-language", tmp_path, start_from=str(first))
+    one, two = _stretches(pairs, codec, tokenizer, config)
+    assert one.before is None
+    assert two.before is not None
+    torch.testing.assert_close(torch.cat(two.before[0]), codec.read(walk)[0], atol=1e-4, rtol=1e-4)
 
 
 def test_what_follows_a_motion_follows_its_last_frame(speaker: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lmm.core.errors import LmmError
+
 
 class Corpus(BaseModel):
     """A store to train on.
@@ -58,6 +60,17 @@ class RunConfig(BaseModel):
     workers: int = Field(default=0, ge=0, le=256)
     checkpoint_steps: int = Field(default=200, ge=1)
     seed: int = Field(default=0, ge=0)
+
+    def without(self, *names: str) -> None:
+        """Raise LmmError if one of these settings is given: for kinds of models that make no use of them."""
+        given = {
+            "start_from": self.start_from is not None,
+            "weight": any(c.weight != 1 for c in self.data),
+            "val": not all(c.val for c in self.data),
+        }
+        for name in names:
+            if given[name]:
+                raise LmmError(f"{self.model} makes no use of {name}: leave it out.")
 
     @property
     def steps_per_epoch(self) -> int:

@@ -20,13 +20,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lmm.core.errors import LmmError
 from lmm.datasets.corpus import blocks, train_tokenizer, training_documents
 from lmm.datasets.pairs import read_pairs
-from lmm.datasets.store import Store
 from lmm.models.language import save_language_model
 from lmm.models.network import SHARD
+from lmm.training.card import weights_licence
 from lmm.training.config import RunConfig
 from lmm.training.kinds import Kind, Run, kinds
 
 VARIANTS = 8  # texts of one stretch of motion
+TRAINED_ON = "trained_on.json"  # beside the model: what it learned from, and its licence
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
     "small": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 4},
@@ -70,8 +71,9 @@ def prepare(config: LanguageConfig, device: torch.device) -> Run:
     """Return the run of a config. Raises LmmError if text is missing or too short, or the size is unknown."""
     if config.size not in SIZES:
         raise LmmError(f"language has no size {config.size!r}; it has {', '.join(SIZES)}.")
-    stores = [Store(corpus.store) for corpus in config.data]
-    captions = [p.text for p in read_pairs(stores, config.seed, VARIANTS) if p.split == "train"]
+    config.without("start_from", "weight", "val")
+    pairs = [p for p in read_pairs([c.store for c in config.data], config.seed, VARIANTS) if p.split == "train"]
+    captions = [p.text for p in pairs]
     text, held_out = training_documents(config.text)
     spoken, held_captions = training_documents([], _shuffled(captions, config.seed))
     tokenizer = train_tokenizer(text + sorted(set(spoken)), config.vocabulary)
@@ -101,7 +103,8 @@ def prepare(config: LanguageConfig, device: torch.device) -> Run:
     def save(average: Any, folder: Path, state: dict[str, Any]) -> None:
         save_language_model(average.llm, tokenizer, folder, SHARD)
         told = {"text": [Path(t).name for t in config.text], "captions": len(captions), "state": state}
-        (folder / "trained_on.json").write_text(json.dumps(told, indent=1), "utf-8")
+        told["licence"] = weights_licence({p.licence for p in pairs})
+        (folder / TRAINED_ON).write_text(json.dumps(told, indent=1), "utf-8")
 
     held = [blocks(t, tokenizer, config.length) for t in (held_out, held_captions)]
     val = np.concatenate(held)[

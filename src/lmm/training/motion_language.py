@@ -6,6 +6,7 @@ branch's copy, then all that is motion's, then flow and exit alone on motions th
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,22 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from lmm.core.errors import InputError, LmmError, MotionError
+from lmm.core.errors import InputError, LmmError, MotionError, one_line
 from lmm.datasets.corpus import script
 from lmm.datasets.pairs import Pair, read_pairs
 from lmm.datasets.sentences import mirrored
-from lmm.models.codec import Codec
+from lmm.models.codec import STRIDE, Codec
+from lmm.models.config import read_config
 from lmm.models.loading import find
 from lmm.models.motion_language import CODEC, PARTS, MotionLanguageModel
+from lmm.models.motion_language_config import MotionLanguageConfig
 from lmm.models.sequences import Segment, Sequence
-from lmm.pipeline.codec_features import encode, mirror
+from lmm.pipeline.codec_features import Encoder, joint_positions, mirror, place
 from lmm.training.card import card, weights_licence
 from lmm.training.config import RunConfig
 from lmm.training.kinds import Kind, Run, kinds
+from lmm.training.language import TRAINED_ON
 
-STRIDE = 4  # frames a latent
 SHORTEST = 4  # latents of a motion that is gone on from, and of what follows: half a second
 NEIGHBOURS = 4  # times the batch: stretches of like length, of which a batch is drawn
 VAL_STEP = 1 << 31  # in place of a step
@@ -79,6 +82,7 @@ class Stretch:
 
 def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
     """Return the run of a config. Raises LmmError or InputError if a model, a store or an option does not fit."""
+    config.without("weight", "val")
     if (config.llm is None) == (config.start_from is None):
         raise LmmError("a motion-language model begins with llm (stage 1) or with start_from (later): set one of them.")
     pairs = read_pairs([c.store for c in config.data], config.seed, config.variants)
@@ -86,14 +90,26 @@ def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
     for side, found in sides.items():
         if not found:
             raise LmmError(f"no store has pairs of text and motion in split {side}.")
-    source = find(config.codec, "codec") if config.start_from is None else Path(config.start_from) / CODEC
-    codec = Codec.from_pretrained(source)
-    licences = {p.licence for p in sides["train"]} | {codec.config.licence}
+    licences = {p.licence for p in sides["train"]}
+    scripts = {script(c) for p in sides["train"] for c in p.text if c.isalpha()}
+    trained_on = "; ".join(f"{Path(c.store).name}" for c in config.data)
+    trained_on += (
+        f" ({len(sides['train'])} texts of {len({(p.id, p.motion.start_s) for p in sides['train']})} stretches)"
+    )
+    if config.start_from is None:
+        codec = Codec.from_pretrained(find(config.codec, "codec"))
+        licences |= _licence_of(str(config.llm))
+    else:
+        codec = Codec.from_pretrained(Path(config.start_from) / CODEC)
+        before = read_config(Path(config.start_from), MotionLanguageConfig)
+        licences.add(before.licence)
+        scripts |= set(before.scripts)
+        if before.trained_on != trained_on:
+            trained_on += f"; on top of {before.trained_on}"
     told = {
-        "licence": weights_licence(licences),
-        "trained_on": "; ".join(f"{Path(c.store).name}" for c in config.data)
-        + f" ({len(sides['train'])} texts of {len({(p.id, p.motion.start_s) for p in sides['train']})} stretches)",
-        "scripts": sorted({script(c) for p in sides["train"] for c in p.text if c.isalpha()}),
+        "licence": weights_licence(licences | {codec.config.licence}),
+        "trained_on": trained_on,
+        "scripts": sorted(scripts),
         "latent_width": codec.config.latent_width,
     }
     torch.manual_seed(config.seed)
@@ -137,6 +153,16 @@ model ({c.llm or "in llm/"}) that is left as it was.
     return card(c.name, c.licence, ["text-to-motion", "motion-to-text"], text)
 
 
+def _licence_of(llm: str) -> set[str]:
+    """Return the licence of a language model that `lmm train` wrote; others tell theirs elsewhere."""
+    path = Path(llm) / TRAINED_ON
+    try:
+        told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return {str(told["licence"])} if "licence" in told else set()
+    except (OSError, ValueError, TypeError) as e:
+        raise InputError(path, f"cannot be read ({one_line(e, 160)})", "Train the language model again") from None
+
+
 def _model(config: MotionLanguageRunConfig, told: dict[str, Any]) -> MotionLanguageModel:
     try:
         if config.llm is not None:
@@ -158,22 +184,23 @@ def _stretches(pairs: list[Pair], codec: Codec, tokenizer: Any, config: MotionLa
     for pair in pairs:
         by_place.setdefault((pair.id, pair.motion.start_s), []).append(pair)
     out: list[Stretch] = []
-    last: tuple[str, NDArray[Any], float] | None = None  # clip, features, where they end, of the stretch before
+    last: tuple[str, NDArray[Any], float] | None = None  # clip, joints, where they end, of the stretch before
     for (clip, start), said in by_place.items():
         motion = said[0].motion
         try:
             if config.least_speed and _speed(motion) < config.least_speed:
                 continue
-            features, _ = encode(motion)
+            points = joint_positions(motion)
+            features = _features(points)
         except MotionError:
             continue
         before = None
         if last is not None and last[0] == clip and abs(last[2] - start) < 1.5 / motion.fps:
-            whole = np.concatenate([last[1][len(last[1]) % STRIDE :], features])
+            whole = _features(np.concatenate([last[1][len(last[1]) % STRIDE :], points]))  # it moves on at the seam
             cut = len(last[1]) // STRIDE
             both = [_latents(codec, x) for x in (whole, mirror(whole))]
             before = (both[0][:cut], both[0][cut:]), (both[1][:cut], both[1][cut:])
-        last = (clip, features, start + motion.seconds)
+        last = (clip, points, start + motion.seconds)
         texts: tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]] = ({}, {})
         for pair in said:
             for side, text in enumerate((pair.text, mirrored(pair.text))):
@@ -185,6 +212,10 @@ def _stretches(pairs: list[Pair], codec: Codec, tokenizer: Any, config: MotionLa
     if not out:
         raise LmmError("none of the pairs has a motion that the codec takes.")
     return out
+
+
+def _features(points: NDArray[Any]) -> NDArray[Any]:
+    return Encoder(place(points)).push(points)
 
 
 @torch.inference_mode()

@@ -100,6 +100,7 @@ def _shorter(features: Array, rng: np.random.Generator, cut: float) -> Array:
 
 def prepare(config: TextMotionRunConfig, device: torch.device) -> Run:
     """Return the run of a config. Raises LmmError if a store or an option does not fit, or nothing is left to learn."""
+    config.without("start_from")
     sides: dict[str, list[Pair]] = {TRAIN: [], "val": []}
     weights: dict[str, list[float]] = {TRAIN: [], "val": []}
     names = []

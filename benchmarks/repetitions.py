@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 import lmm
-from lmm.analysis.repetitions import _poses, repetitions
+from counting import best_guess, peaks, scores
+from lmm.analysis.repetitions import repetitions
 from lmm.core.motion import Motion, make_motion
 
 Array = NDArray[Any]
@@ -49,16 +49,6 @@ def joined(clips: list[Motion], rng: np.random.Generator) -> Motion:
     return make_motion(np.concatenate(pieces), fps, clips[0].skeleton, clips[0].space)
 
 
-def peaks(motion: Motion) -> int:
-    poses = _poses(motion)
-    if poses is None:
-        return 0
-    centred = poses - poses.mean(0)
-    line = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
-    least = 0.4 * (np.percentile(line, 95) - np.percentile(line, 5))
-    return max(len(find_peaks(x, prominence=least, distance=0.4 * motion.fps)[0]) for x in (line, -line))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store")
@@ -82,9 +72,7 @@ def main() -> None:
         clips = [groups[name][int(i)] for i in rng.integers(len(groups[name]), size=count)]
         motion = joined(clips, rng)
         rows.append((name, count, len(repetitions(motion)), peaks(motion)))
-    truth = np.array([r[1] for r in rows])
-    guess = min(range(1, MOST + 1), key=lambda g: float(np.abs(truth - g).mean()))
-    subjects = sorted({r[0][1] for r in rows})
+    guess = best_guess(np.array([r[1] for r in rows]))
     for device in ("kinect", "vicon"):
         here = [r for r in rows if r[0][0] == device]
         if not here:
@@ -96,15 +84,7 @@ def main() -> None:
             (f"always {guess}", [guess] * len(here)),
         ):
             error = np.abs(np.array(told) - [r[1] for r in here])
-            of = np.array([subjects.index(r[0][1]) for r in here])
-            cells = []
-            for f in (lambda e: (e == 0).mean(), lambda e: (e <= 1).mean(), lambda e: e.mean()):
-                draws = [
-                    f(np.concatenate([error[of == s] for s in rng.choice(np.unique(of), len(np.unique(of)))]))
-                    for _ in range(1000)
-                ]
-                cells.append(f"{f(error):.3f} [{np.percentile(draws, 2.5):.2f}, {np.percentile(draws, 97.5):.2f}]")
-            print(f"  {title:14} exact {cells[0]}  off by one {cells[1]}  MAE {cells[2]}")
+            print(f"  {title:14} {scores(error, [r[0][1] for r in here], rng)}")
         for movement in sorted({r[0][2] for r in here}):
             told = [(r[1], r[2]) for r in here if r[0][2] == movement]
             print(f"    m{movement}: exact {np.mean([a == b for a, b in told]):.2f} of {len(told)}", end="")

@@ -175,7 +175,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.embed_motion(given), m.embed_motion(given))
     np.testing.assert_array_equal(again.embed_text(TEXTS), m.embed_text(TEXTS))
     assert again.config.parameters == sum(p.numel() for p in m.parameters())
-    assert {p.suffix for p in tmp_path.iterdir()} == {".json", ".safetensors"}
+    assert {p.suffix for p in tmp_path.iterdir()} == {".json", ".safetensors", ".md"}
 
 
 def test_folders_that_hold_no_evaluator_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def told_of(encoder: TextMotion) -> dict[str, Any]:
     """Return what the results tell of the evaluator: scores by another one do not compare."""
     c = encoder.config
     return {
-        "name": "-".join([c.architecture, c.size, *(["nc"] if "NC" in c.licence else [])]),
+        "name": c.name,
         "parameters": sum(p.numel() for p in encoder.parameters()),
         "trained_on": c.trained_on,
         "licence": c.licence,

@@ -18,17 +18,16 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
-from huggingface_hub import load_torch_model, save_torch_state_dict
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from lmm.core.errors import InputError, MotionError, one_line
+from lmm.core.errors import MotionError
 from lmm.core.motion import Motion
-from lmm.models.config import CONFIG, read_config
+from lmm.models.config import read_config
+from lmm.models.files import load_weights, save_model
 from lmm.pipeline.codec_features import FPS, NUM_FEATURES, NUM_JOINTS, SLICES, Placement, decode, encode
 
 STRIDE = 4
-SHARD = "15MB"
 MAX_WEIGHTS = 500_000_000
 
 # Of the loss, in standard metres, radians and seconds: joints' places and velocities, the root's rates, and what errors
@@ -238,27 +237,13 @@ class Codec(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors (in shards under 16 MiB) and, where there is none, a README.md."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        save_torch_state_dict(state, folder, max_shard_size=SHARD)
-        config = self.config.model_copy(update={"parameters": sum(p.numel() for p in self.parameters())})
-        (folder / CONFIG).write_text(config.model_dump_json(indent=1), "utf-8")
-        card = folder / "README.md"
-        if not card.exists():
-            told = f"Trained on {config.trained_on}. Licence: {config.licence}."
-            card.write_text(f"# Motion codec, {config.size}\n\n{told}\n", "utf-8")
+        save_model(self, self.config, Path(folder), f"Motion codec, {self.config.size}")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Codec:
         """Return the codec of a folder, ready to use. Raises InputError if there is none, or the weights do not fit."""
         codec = cls(read_config(Path(folder), CodecConfig))
-        try:
-            load_torch_model(codec, Path(folder), strict=True, safe=True)
-        except Exception as e:  # safetensors, torch and hub each have their own errors for files that do not fit
-            raise InputError(
-                folder, f"holds no weights that fit its {CONFIG} ({one_line(e, 160)})", "Copy it again"
-            ) from None
+        load_weights(codec, Path(folder))
         return codec.eval()
 
 

@@ -17,6 +17,11 @@ MAX_BYTES = 4 << 20
 MAX_WIDTH, MAX_LAYERS, MAX_WEIGHTS = 4096, 64, 100_000_000
 
 
+def model_name(*parts: str, licence: str) -> str:
+    """Return a model's name: its parts, and ``nc`` where the licence forbids commercial use."""
+    return "-".join([*parts, *(["nc"] if "NC" in licence else [])])
+
+
 class NetworkConfig(BaseModel):
     """All that makes a network of this architecture again, besides its weights; config.json in a model's folder.
 
@@ -59,7 +64,7 @@ class NetworkConfig(BaseModel):
     @property
     def name(self) -> str:
         """``<architecture>-<size>-<layout>``, with ``-nc`` where the data forbid commercial use."""
-        return "-".join([self.architecture, self.size, self.spec.layout, *(["nc"] if "NC" in self.licence else [])])
+        return model_name(self.architecture, self.size, self.spec.layout, licence=self.licence)
 
     def info(self, parameters: int) -> ModelInfo:
         """Return what `lmm models info` tells."""
@@ -83,7 +88,7 @@ class Header(BaseModel):
     @property
     def name(self) -> str:
         """``<architecture>-<size>``, with ``-nc`` where the data forbid commercial use."""
-        return "-".join([self.architecture, self.size, *(["nc"] if "NC" in self.licence else [])])
+        return model_name(self.architecture, self.size, licence=self.licence)
 
     @property
     def info(self) -> ModelInfo:

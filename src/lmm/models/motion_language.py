@@ -17,18 +17,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from huggingface_hub import load_torch_model, save_torch_state_dict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm.core.errors import InputError, LmmError, one_line
+from lmm.core.errors import InputError, LmmError
 from lmm.generative.flow import Solver, times
-from lmm.models.config import CONFIG, read_config
+from lmm.models.config import read_config
+from lmm.models.files import SHARD, load_weights, save_model
 from lmm.models.flow_head import FlowHead, Sampler
 from lmm.models.language import load_language_model, save_language_model
 from lmm.models.mixture import mixed_states
 from lmm.models.motion_language_config import MotionLanguageConfig
-from lmm.models.network import SHARD
 from lmm.models.one_token import Cache, Steps
 from lmm.models.sequences import LATENT, TEXT, Batch, Segment, Sequence, pack
 
@@ -407,17 +406,9 @@ class MotionLanguageModel(nn.Module):
         """Write config.json, motion's weights (in shards under 16 MiB), the language model in the folder ``llm`` unless
         the config names one of the hub, and, where there is none, a README.md.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().cpu().contiguous() for k, v in self.motion.state_dict().items()}
-        save_torch_state_dict(state, folder, max_shard_size=SHARD)
-        config = self.config.model_copy(update={"parameters": sum(p.numel() for p in self.motion.parameters())})
-        (folder / CONFIG).write_text(config.model_dump_json(indent=1), "utf-8")
-        if config.llm is None:
-            save_language_model(self.llm, self.tokenizer, folder / LLM, SHARD)
-        card = folder / "README.md"
-        if not card.exists():
-            card.write_text(f"# {config.name}\n\nTrained on {config.trained_on}. Licence: {config.licence}.\n", "utf-8")
+        save_model(self.motion, self.config, Path(folder), self.config.name)
+        if self.config.llm is None:
+            save_language_model(self.llm, self.tokenizer, Path(folder) / LLM, SHARD)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32) -> MotionLanguageModel:
@@ -435,12 +426,7 @@ class MotionLanguageModel(nn.Module):
                 "Copy both again, as they were saved",
             )
         model = cls(config, llm, tokenizer)
-        try:
-            load_torch_model(model.motion, Path(folder), strict=True, safe=True)
-        except Exception as e:  # safetensors, torch and hub each have their own errors for files that do not fit
-            raise InputError(
-                folder, f"holds no weights that fit its {CONFIG} ({one_line(e, 160)})", "Copy it again"
-            ) from None
+        load_weights(model.motion, Path(folder))
         return model.eval()
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lmm.models.config import model_name
+
 MAX_HEAD = 200_000_000
 
 
@@ -66,4 +68,4 @@ class MotionLanguageConfig(BaseModel):
     @property
     def name(self) -> str:
         """``motion-language-<size>``, with ``-nc`` where the data forbid commercial use."""
-        return "-".join([self.architecture, self.size, *(["nc"] if "NC" in self.licence else [])])
+        return model_name(self.architecture, self.size, licence=self.licence)

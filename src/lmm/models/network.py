@@ -10,19 +10,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from huggingface_hub import ModelHubMixin, load_torch_model, save_torch_state_dict, snapshot_download
+from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, nn
 
-from lmm.core.errors import InputError, MotionError, one_line
+from lmm.core.errors import InputError, MotionError
 from lmm.models.blocks import attention_mask, to_tensor
 from lmm.models.bones import hold_lengths
-from lmm.models.config import CONFIG, NetworkConfig, read_config
+from lmm.models.config import NetworkConfig, read_config
+from lmm.models.files import load_weights, save_model
 from lmm.models.forecaster import ModelInfo
 from lmm.pipeline.features import MIDHIP, NECK, NUM_JOINTS, FeatureSpec
 from lmm.skeletons import BODY_25
 from lmm.tokens import pad_left
-
-SHARD = "15MB"
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,14 +213,7 @@ class Network(nn.Module, ModelHubMixin, ABC):
         return out
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        folder = Path(save_directory)
-        state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        save_torch_state_dict(state, folder, max_shard_size=SHARD, is_main_process=True)
-        config = self.config.model_copy(update={"parameters": self.info.parameters})
-        (folder / CONFIG).write_text(config.model_dump_json(indent=1), "utf-8")
-        card = folder / "README.md"
-        if not card.exists():
-            card.write_text(f"# {config.name}\n\nTrained on {config.trained_on}. Licence: {config.licence}.\n", "utf-8")
+        save_model(self, self.config, Path(save_directory), self.config.name)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **given: Any) -> Any:
@@ -246,12 +238,7 @@ class Network(nn.Module, ModelHubMixin, ABC):
         if config.architecture != cls.architecture:
             raise InputError(folder, f"holds a network of architecture {config.architecture}, not {cls.architecture}")
         network = cls(config)
-        try:
-            load_torch_model(network, folder, strict=True, safe=True)
-        except Exception as e:  # safetensors, torch and hub each have their own errors for files that do not fit
-            raise InputError(
-                folder, f"holds no weights that fit its {CONFIG} ({one_line(e, 160)})", "Copy it again"
-            ) from None
+        load_weights(network, folder)
         return network.eval()
 
 

@@ -18,17 +18,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from huggingface_hub import load_torch_model, save_torch_state_dict
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmm.core.errors import InputError, MotionError, one_line
+from lmm.core.errors import InputError, MotionError
 from lmm.datasets.sentences import mirrored
 from lmm.models.blocks import Encoder, attention_mask, time_encoding
-from lmm.models.config import CONFIG, MAX_LAYERS, MAX_WIDTH, read_config
-from lmm.models.network import SHARD
+from lmm.models.config import MAX_LAYERS, MAX_WIDTH, model_name, read_config
+from lmm.models.files import load_weights, save_model
 
 Array = NDArray[Any]
 FPS = 30.0
@@ -97,6 +96,11 @@ class TextMotionConfig(BaseModel):
         if len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ValueError("mean and std must be as many numbers, and std above 0")
         return self
+
+    @property
+    def name(self) -> str:
+        """``text-motion-<size>``, with ``-nc`` where the data forbid commercial use."""
+        return model_name(self.architecture, self.size, licence=self.licence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,13 +267,8 @@ class TextMotion(nn.Module):
         return self.loss(batch, 1.0)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors, in shards under 16 MiB."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        save_torch_state_dict(state, folder, max_shard_size=SHARD)
-        config = self.config.model_copy(update={"parameters": sum(p.numel() for p in self.parameters())})
-        (folder / CONFIG).write_text(config.model_dump_json(indent=1), "utf-8")
+        """Write config.json, model.safetensors (in shards under 16 MiB) and, where there is none, a README.md."""
+        save_model(self, self.config, Path(folder), self.config.name)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> TextMotion:
@@ -278,12 +277,7 @@ class TextMotion(nn.Module):
         if config.architecture != "text-motion":
             raise InputError(folder, f"holds a model of architecture {config.architecture}, not text-motion")
         model = cls(config)
-        try:
-            load_torch_model(model, folder, strict=True, safe=True)
-        except Exception as e:  # safetensors, torch and hub each have their own errors for files that do not fit
-            raise InputError(
-                folder, f"holds no weights that fit its {CONFIG} ({one_line(e, 160)})", "Copy it again"
-            ) from None
+        load_weights(model, Path(folder))
         return model.eval()
 
 

@@ -20,8 +20,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lmm.core.errors import LmmError
 from lmm.datasets.corpus import blocks, train_tokenizer, training_documents
 from lmm.datasets.pairs import read_pairs
+from lmm.models.files import SHARD
 from lmm.models.language import save_language_model
-from lmm.models.network import SHARD
 from lmm.training.card import weights_licence
 from lmm.training.config import RunConfig
 from lmm.training.kinds import Kind, Run, kinds

@@ -183,6 +183,11 @@ def test_what_follows_a_motion_follows_its_last_frame(speaker: Any) -> None:
         np.testing.assert_allclose(decoder.push(still)[0, 7, [0, 2]], part.joint("MidHip")[-1, [0, 2]], atol=1e-3)
 
 
+def test_the_same_words_need_a_motion_before(speaker: Any) -> None:
+    with pytest.raises(LmmError, match="need a motion before"):
+        generate("a person walks", speaker, same=True)
+
+
 def test_motion_is_described(speaker: Any) -> None:
     walk = gait(seconds=4.0, fps=30.0)
     assert describe(walk, speaker) == describe(walk, speaker)

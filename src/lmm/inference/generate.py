@@ -64,6 +64,8 @@ def stream(
     The motion begins at the origin and faces +z; or goes on from `after`, a motion in the world that is the beginning
     of what `text` says (`same`), or that it follows. Raises LmmError if a prompt or a setting cannot be used.
     """
+    if same and after is None:
+        raise LmmError("words that are the same as before need a motion before. Give it, with --after.")
     speaker = load_speaker(model)
     least, most = settings.latents()
     segments = [speaker.words(text)]

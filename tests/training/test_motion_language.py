@@ -140,6 +140,13 @@ def test_what_a_stage_began_with_stays_in_licence_and_scripts(
         assert set(made.scripts) == {"LATIN"} | ({"GREEK"} if change == "start_from" else set())
 
 
+def test_subjects_that_choose_the_weights_are_not_learned_from(first: Path, walks: Path) -> None:
+    subjects = sorted({str(m.meta["subject"]) for m in lmm.Store(walks).motions("train")})
+    run = settings("motion-language", walks, start_from=str(first), val_subjects=subjects[1:])
+    prepared = kind("motion-language").prepare(run, torch.device("cpu"))
+    assert "of 1 stretches" in prepared.network.config.trained_on.split(";")[0]
+
+
 @pytest.mark.parametrize(
     ("model", "change", "told"),
     [

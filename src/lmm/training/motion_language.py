@@ -43,6 +43,7 @@ class MotionLanguageRunConfig(RunConfig):
 
     llm              a folder or a name on the hub, of a Llama or Qwen model; not with ``start_from``
     codec            a shipped codec's name, or a folder
+    val_subjects     subjects of split train that choose the weights, too, and are not learned from
     options          fields of `models.motion_language_config.MotionLanguageConfig`: noise, drop_text, weights ...
     trains           the parts that learn: adapter, markers, branch, flow, exit, start
     scales           of the learning rate, by part; 1 for those not named
@@ -56,6 +57,7 @@ class MotionLanguageRunConfig(RunConfig):
 
     llm: str | None = None
     codec: str = "codec"
+    val_subjects: tuple[str, ...] = ()
     options: dict[str, Any] = Field(default={})
     trains: tuple[str, ...] = PARTS
     scales: dict[str, float] = Field(default={})
@@ -86,7 +88,10 @@ def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
     if (config.llm is None) == (config.start_from is None):
         raise LmmError("a motion-language model begins with llm (stage 1) or with start_from (later): set one of them.")
     pairs = read_pairs([c.store for c in config.data], config.seed, config.variants)
-    sides = {side: [p for p in pairs if p.split == side] for side in ("train", "val")}
+    sides: dict[str, list[Pair]] = {"train": [], "val": []}
+    for p in pairs:
+        side = "val" if p.split == "train" and p.subject in config.val_subjects else p.split
+        sides.get(side, []).append(p)
     for side, found in sides.items():
         if not found:
             raise LmmError(f"no store has pairs of text and motion in split {side}.")

@@ -80,6 +80,12 @@ def test_stages_train_what_they_say_and_leave_language_alone(first: Path, speake
     assert any(not torch.equal(trained[n], texts[n]) for n in texts)
 
 
+def test_a_later_stage_keeps_the_shape_of_the_first(first: Path, walks: Path, tmp_path: Path) -> None:
+    config = settings("motion-language", walks, start_from=str(first), options={"head_width": 32})
+    with pytest.raises(LmmError, match=r"options.head_width"):
+        train(config, tmp_path / "run")
+
+
 def test_a_stage_that_stopped_goes_on_to_the_bit(first: Path, walks: Path, tmp_path: Path) -> None:
     config = settings("motion-language", walks, start_from=str(first), trains=["flow", "exit"])
 

@@ -35,6 +35,7 @@ from lmm.training.language import TRAINED_ON
 
 SHORTEST = 4  # latents of a motion that is gone on from, and of what follows: half a second
 NEIGHBOURS = 4  # times the batch: stretches of like length, of which a batch is drawn
+SHAPE = {"llm", "width", "latent_width", "head_blocks", "head_width"}  # of the config: what weights must fit
 VAL_STEP = 1 << 31  # in place of a step
 
 
@@ -176,6 +177,10 @@ def _model(config: MotionLanguageRunConfig, told: dict[str, Any]) -> MotionLangu
         model = MotionLanguageModel.from_pretrained(begun)
         if model.config.size != config.size:
             raise InputError(begun, f"is of size {model.config.size}", "Set size so")
+        if fixed := SHAPE & config.options.keys():
+            raise LmmError(
+                f"options.{min(fixed)}: is that of {begun}, whose weights the run begins with. Leave it out."
+            )
         kept = model.config.model_dump() | told | config.options
         model.config = type(model.config).model_validate(kept)
     except ValidationError as e:

@@ -12,7 +12,7 @@ import torch
 from lmm.core.errors import LmmError, one_line
 from lmm.core.motion import Motion, make_motion
 from lmm.generative.flow import Solver
-from lmm.inference.speaker import DEFAULT, Speaker, load_speaker
+from lmm.inference.speaker import DEFAULT, Speaker, check_seed, load_speaker
 from lmm.pipeline.codec_features import FPS, Decoder, Placement, on_body25
 from lmm.skeletons import BODY_25
 
@@ -44,11 +44,12 @@ class Settings:
             raise LmmError(f"a motion lasts up to {MAX_SECONDS:g} s, {self.seconds:g} asked.")
         if not 1 <= self.steps <= 1000:
             raise LmmError(f"steps must be 1 to 1000, got {self.steps}.")
+        check_seed(self.seed)
         if self.guidance is not None and not 0 <= self.guidance <= 20:
             raise LmmError(f"guidance must be 0 to 20, got {self.guidance:g}.")
         if self.seconds is None:
             return 1, round(LONGEST_S * FPS / STRIDE)
-        count = -(-round(self.seconds * FPS) // STRIDE)
+        count = max(1, -(-round(self.seconds * FPS) // STRIDE))
         return count, count
 
 
@@ -64,6 +65,8 @@ def stream(
     The motion begins at the origin and faces +z; or goes on from `after`, a motion in the world that is the beginning
     of what `text` says (`same`), or that it follows. Raises LmmError if a prompt or a setting cannot be used.
     """
+    if same and after is None:
+        raise LmmError("same: there is no motion that has begun already. Give the one that goes before.")
     speaker = load_speaker(model)
     least, most = settings.latents()
     segments = [speaker.words(text)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from huggingface_hub import load_torch_model, save_torch_state_dict
@@ -33,7 +33,8 @@ from lmm.models.one_token import Cache, Steps
 from lmm.models.sequences import LATENT, TEXT, Batch, Segment, Sequence, pack
 
 LLM, CODEC = "llm", "codec"  # folders of the language model, and of the codec whose latents these are
-PARTS = ("adapter", "markers", "branch", "flow", "exit", "start")
+Part = Literal["adapter", "markers", "branch", "flow", "exit", "start"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class MotionBranch(nn.Module):
@@ -341,7 +342,7 @@ class MotionLanguageModel(nn.Module):
         while True:
             logits = self.llm.get_output_embeddings()(states)[0].float()
             if temperature:
-                shares = torch.softmax(logits / temperature, dim=-1)
+                shares = torch.softmax((logits - logits.max()).double() / temperature, dim=-1)
                 chosen = int(torch.multinomial(shares, 1, generator=generator))
             else:
                 chosen = int(logits.argmax())
@@ -381,16 +382,17 @@ class MotionLanguageModel(nn.Module):
     def _made_ready(self, *what: Any) -> Any:
         """Return layers made ready for one token, made again where weights have changed since."""
         now = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters())
-        if self._ready.get("weights") != now:
-            self._ready = {"weights": now}
-        if what not in self._ready:
+        ready = self._ready  # looked up once: another thread may lay out anew meanwhile
+        if ready.get("weights") != now:
+            ready = self._ready = {"weights": now}
+        if what not in ready:
             if what[0] == "motion":
-                self._ready[what] = Steps(self.motion.layers, self.motion.norm)
+                ready[what] = Steps(self.motion.layers, self.motion.norm)
             elif what[0] == "text":
-                self._ready[what] = Steps(self.llm.model.layers, self.llm.model.norm, packed=False)
+                ready[what] = Steps(self.llm.model.layers, self.llm.model.norm, packed=False)
             else:
-                self._ready[what] = Sampler(self.motion.flow, *what[1:])
-        return self._ready[what]
+                ready[what] = Sampler(self.motion.flow, *what[1:])
+        return ready[what]
 
     def _ends(self) -> set[int]:
         ends = [self.llm.config.eos_token_id, None if self.tokenizer is None else self.tokenizer.eos_token_id]

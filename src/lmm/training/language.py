@@ -23,7 +23,7 @@ from lmm.datasets.pairs import read_pairs
 from lmm.datasets.store import Store
 from lmm.models.language import save_language_model
 from lmm.models.network import SHARD
-from lmm.training.config import RunConfig
+from lmm.training.config import RunConfig, check_even
 from lmm.training.kinds import Kind, Run, kinds
 
 VARIANTS = 8  # texts of one stretch of motion
@@ -70,6 +70,11 @@ def prepare(config: LanguageConfig, device: torch.device) -> Run:
     """Return the run of a config. Raises LmmError if text is missing or too short, or the size is unknown."""
     if config.size not in SIZES:
         raise LmmError(f"language has no size {config.size!r}; it has {', '.join(SIZES)}.")
+    if config.start_from is not None:
+        raise LmmError(
+            "a stand-in language model begins with random weights and tokens of its own: leave start_from out."
+        )
+    check_even(config)
     stores = [Store(corpus.store) for corpus in config.data]
     captions = [p.text for p in read_pairs(stores, config.seed, VARIANTS) if p.split == "train"]
     text, held_out = training_documents(config.text)

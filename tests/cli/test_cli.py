@@ -188,6 +188,11 @@ def test_what_is_implausible_is_said_wherever_a_file_is_read(
     assert "warning: trunk_m is 5.0" in capsys.readouterr().err
 
 
+def test_no_more_threads_than_a_machine_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["describe", "walk.bvh", "--threads", "100000000"]) == 2  # torch would die of it
+    assert "--threads" in capsys.readouterr().err
+
+
 def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
     assert "Commands:" in capsys.readouterr().out
@@ -197,6 +202,6 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lmm.cli.main.app", stop)
-    assert run(["doctor"]) == 130
+    monkeypatch.setattr("lmm.core.registry.writer_for", stop)
+    assert run(["convert", "walk.bvh", "walk.trc"]) == 130
     assert "--resume" in capsys.readouterr().err

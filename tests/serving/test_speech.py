@@ -23,6 +23,7 @@ import lmm
 from lmm.core.errors import LmmError
 from lmm.inference.generate import generate
 from lmm.models.loading import speakers
+from lmm.serving import speech
 from lmm.serving.api import create_app
 from lmm.serving.client import Client
 
@@ -114,3 +115,42 @@ def test_the_client_gets_pieces_of_a_real_server() -> None:
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+def test_a_bug_while_making_ends_the_stream(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Iterator[Any]:
+        yield np.zeros((4, 25, 3))
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(speech, "stream", broken)
+
+    def ask() -> None:
+        with client.websocket_connect("/v1/say") as say:
+            say.send_text('{"text": "walk"}')
+            while True:  # for ever, if nobody said that the thread has died
+                say.receive_json()
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        ask()
+    monkeypatch.undo()
+    with client.websocket_connect("/v1/say") as say:
+        say.send_text('{"text": "walk", "seconds": 0.1}')
+        assert pieces(say)
+
+
+def test_two_who_ask_at_once_get_what_each_would_alone(client: Any) -> None:
+    made: list[Any] = []
+
+    def ask() -> None:
+        with client.websocket_connect("/v1/say") as say:
+            say.send_text('{"text": "a person waves", "seconds": 1, "seed": 5}')
+            made.append(np.concatenate(pieces(say)))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 2
+    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_allclose(made[0][:30], generate("a person waves", SPEAKER, 1.0, 5).positions, atol=2e-3)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.numpy import load_file
 
 import lmm
@@ -218,6 +221,7 @@ def test_motion_is_described(speaker: Any) -> None:
         ("человек идёт", "Cyrillic letters"),
         ("人が歩く", "letters"),
         ("12 34 !?", "no words"),
+        ("walk \udcff", "not UTF-8"),
     ],
 )
 def test_prompts_that_cannot_be_used(prompt: str, told: str, speaker: Any) -> None:
@@ -225,10 +229,41 @@ def test_prompts_that_cannot_be_used(prompt: str, told: str, speaker: Any) -> No
         generate(prompt, speaker, seconds=1.0)
 
 
-@pytest.mark.parametrize("field", [{"seconds": -1.0}, {"seconds": 1e9}, {"steps": 0}, {"guidance": -2.0}])
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"seconds": -1.0},
+        {"seconds": 1e9},
+        {"seconds": float("nan")},
+        {"steps": 0},
+        {"guidance": -2.0},
+        {"seed": -1},
+        {"seed": 1 << 64},
+        {"same": True},
+    ],
+)
 def test_settings_out_of_range(field: dict[str, Any], speaker: Any) -> None:
     with pytest.raises(LmmError):
         generate("a person walks", speaker, **field)
+
+
+def test_the_shortest_motion_is_a_frame(speaker: Any) -> None:
+    assert generate("walk", speaker, seconds=1e-9).num_frames == 1
+
+
+def test_words_at_a_temperature_near_zero_are_the_likeliest(speaker: Any) -> None:
+    walk = gait(seconds=2.0)
+    assert describe(walk, speaker, temperature=1e-300) == describe(walk, speaker)
+    for seed in (-1, 1 << 64):
+        with pytest.raises(LmmError, match="seed"):
+            describe(walk, speaker, seed=seed)
+
+
+def test_a_prompt_that_spells_special_tokens_is_text(speaker: Any) -> None:
+    end = speaker.tokenizer.eos_token
+    ids = speaker.words(f"walk {end}").tokens
+    assert speaker.tokenizer.eos_token_id not in ids
+    assert speaker.tokenizer.decode(ids) == f"walk {end}"
 
 
 def test_the_command_line(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,6 +277,24 @@ def test_the_command_line(first: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert '"text"' in capsys.readouterr().out
     assert run(["generate", "walk", "--model", "nobody", "-o", str(out)]) == 2
     assert "unknown model 'nobody'" in capsys.readouterr().err
+    lost = tmp_path / "none" / "a.bvh"
+    assert run(["generate", "walk", "--model", str(first), "-o", str(lost)]) == 2
+    assert "folder that does not exist" in capsys.readouterr().err
+
+
+def test_a_reader_who_leaves_costs_no_file(first: Path, tmp_path: Path) -> None:
+    out = tmp_path / "walk.lmm.npz"
+    arguments = ["generate", "walk", "--model", str(first), "--seconds", "2", "--stream", "-o", str(out)]
+    command = [sys.executable, "-c", "from lmm.cli.main import main; main()", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 0
+    assert told == f"wrote {out}\n"
+    assert lmm.read(out).num_frames == 60
 
 
 def test_damaged_folders_end_in_one_line(first: Path, language: Path, codec: Path, tmp_path: Path) -> None:
@@ -266,3 +319,41 @@ def test_damaged_folders_end_in_one_line(first: Path, language: Path, codec: Pat
         load_speaker(str(broken))
     with pytest.raises(LmmError, match="architecture codec"):
         load_speaker(str(codec))
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "told"),
+    [
+        ("codec", {"options": {"size": "tiny"}}, "options.size: there is no such option"),
+        ("codec", {"options": {"levels": [1]}}, "options: levels must lie between 2 and 256"),
+        ("codec", {"options": {"licence": "free"}}, "options.licence"),
+        ("codec", {"start_from": "somewhere", "options": {"latent": 8}}, "keeps its own"),
+        ("text-motion", {"options": {"heads": 3}}, "options: a width of 32"),
+        ("text-motion", {"options": {"size": "tiny"}}, "options.size"),
+        ("text-motion", {"start_from": "somewhere"}, "makes no use of start_from"),
+        ("language", {"start_from": "somewhere"}, "makes no use of start_from"),
+        ("language", {"data": 2.0}, "makes no use of weight"),
+        ("motion-language", {"options": {"width": 8}}, "options.width"),
+        ("motion-language", {"options": {"licence": "free"}}, "options.licence"),
+        ("motion-language", {"options": {"dtype": "int8"}}, "options.dtype"),
+        ("motion-language", {"data": 2.0}, "makes no use of weight"),
+    ],
+)
+def test_settings_that_would_go_unheeded_or_break_a_run(
+    model: str, field: dict[str, Any], told: str, walks: Path, text: Path, language: Path, codec: Path, tmp_path: Path
+) -> None:
+    own = {"language": {"text": [str(text)]}, "motion-language": {"llm": str(language), "codec": str(codec)}}
+    if "data" in field:
+        field = {"data": [{"store": str(walks), "weight": field["data"]}]}
+    with pytest.raises(LmmError) as refused:
+        train(settings(model, walks, **own.get(model, {}), **field), tmp_path / "run")
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"trains": []}, {"trains": ["foo"]}, {"scales": {"brnch": 0.1}}, {"scales": {"flow": -1}}, {"seed": 1 << 64}],
+)
+def test_parts_and_numbers_that_there_are_not(field: dict[str, Any], walks: Path) -> None:
+    with pytest.raises(ValidationError, match=next(iter(field))):
+        settings("motion-language", walks, **field)

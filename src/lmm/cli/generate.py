@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -56,10 +58,13 @@ def generate(
     person: Person = None,
 ) -> None:
     """Generate a motion from words, and write it as a motion file or a picture."""
+    from lmm.core.errors import InputError
     from lmm.core.registry import writer_for
 
     if out.suffix.lower() not in PICTURES:
         writer_for(out)
+    if not out.absolute().parent.is_dir():
+        raise InputError(out, "is in a folder that does not exist", "Make the folder, or choose another place")
     before = None if after is None else read_one(after, format, source_fps, units, up, person)
     chosen = choose_device(device, threads)
     from lmm.inference.generate import LONGEST_S, Settings, assembled, stream
@@ -74,7 +79,7 @@ def generate(
         for piece in stream(text, speaker, settings, before, same):
             pieces.append(piece)
             if streamed:
-                _print(4 * (len(pieces) - 1), piece)
+                streamed = _print(4 * (len(pieces) - 1), piece)
             bar.update(4 * len(pieces), round(30 * (seconds or LONGEST_S)))
     motion = assembled(pieces, text, speaker, settings)
     if out.suffix.lower() in PICTURES:
@@ -87,13 +92,19 @@ def generate(
         say(f"wrote {file}")
 
 
-def _print(first: int, piece: object) -> None:
+def _print(first: int, piece: object) -> bool:
+    """Print the frames of a piece and return True; False if nobody reads them: the file is made all the same."""
     import json
 
     import numpy as np
 
     from lmm.pipeline.codec_features import FPS
 
-    for k, points in enumerate(np.asarray(piece)):
-        places = [None if np.isnan(p).any() else [round(float(x), 4) for x in p] for p in points]
-        print(json.dumps({"time": round((first + k) / FPS, 4), "points": places}), flush=True)
+    try:
+        for k, points in enumerate(np.asarray(piece)):
+            places = [None if np.isnan(p).any() else [round(float(x), 4) for x in p] for p in points]
+            print(json.dumps({"time": round((first + k) / FPS, 4), "points": places}), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
+        return False
+    return True

@@ -73,6 +73,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are one line on stderr."""
     try:
         result = app(arguments or ["--help"], prog_name="lmm", standalone_mode=False)
+        if result == 130:  # what the command line parser makes of Ctrl-C
+            return _fail(INTERRUPTED, 130)
         return result if isinstance(result, int) else 0
     except LmmError as e:
         return _fail(str(e), 2)
@@ -89,7 +91,7 @@ def run(arguments: list[str]) -> int:
     except Exception as e:
         if type(e).__name__ == "Exit":
             return getattr(e, "exit_code", 0)
-        if type(e).__name__ == "Abort":  # what the command line parser makes of Ctrl-C
+        if type(e).__name__ == "Abort":
             return _fail(INTERRUPTED, 130)
         if hasattr(e, "format_message"):  # a usage error of the command line parser
             return _fail(f"{e.format_message().rstrip('.')}. See lmm --help.", 2)

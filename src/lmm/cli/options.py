@@ -33,7 +33,7 @@ Person = Annotated[
     str | None, typer.Option("--person", help="Which person, or clip of a collection.", show_default=False)
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads. Default: all cores.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 

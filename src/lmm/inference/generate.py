@@ -12,7 +12,7 @@ import torch
 from lmm.core.errors import LmmError, one_line
 from lmm.core.motion import Motion, make_motion
 from lmm.generative.flow import Solver
-from lmm.inference.speaker import DEFAULT, Speaker, load_speaker
+from lmm.inference.speaker import DEFAULT, Speaker, check_seed, load_speaker
 from lmm.models.codec import STRIDE
 from lmm.pipeline.codec_features import FPS, Decoder, Placement, on_body25
 from lmm.skeletons import BODY_25
@@ -44,6 +44,7 @@ class Settings:
             raise LmmError(f"a motion lasts up to {MAX_SECONDS:g} s, {self.seconds:g} asked.")
         if not 1 <= self.steps <= 1000:
             raise LmmError(f"steps must be 1 to 1000, got {self.steps}.")
+        check_seed(self.seed)
         if self.guidance is not None and not 0 <= self.guidance <= 20:
             raise LmmError(f"guidance must be 0 to 20, got {self.guidance:g}.")
         if self.seconds is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,10 @@ from lmm.pipeline.resample import resample
 
 MAX_PROMPT = 1000  # characters
 LAST_S = 10.0  # of a motion that is read, as long as those of the training
+MAX_SEED = 1 << 63
 DEFAULT = MotionLanguageModel.architecture
+
+_LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +65,11 @@ class Speaker:
         return next(self.model.parameters()).device
 
     def words(self, text: str) -> Segment:
-        """Return a prompt's tokens. Raises LmmError if it is empty, too long, or in letters never trained on."""
+        """Return a prompt's tokens. Raises LmmError if it is empty, too long, no Unicode, or in letters never
+        trained on."""
         text = " ".join(text.split())
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            raise LmmError("the prompt holds bytes that are not UTF-8. Say it in Unicode letters.")
         if not text:
             raise LmmError("the prompt is empty. Say what the person does, such as 'a person waves'.")
         if len(text) > MAX_PROMPT:
@@ -76,7 +83,9 @@ class Speaker:
                 f"the prompt has {', '.join(strange).title()} letters; {self.name} was trained on "
                 f"{', '.join(known).title()} ones. Write it in English."
             )
-        return Segment(torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"]), learn=False)
+        # split_special_tokens: a prompt that spells the end of text does not end it
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return Segment(torch.tensor(ids), learn=False)
 
     def read(self, motion: Motion) -> tuple[Segment, Decoder]:
         """Return the latents of the last LAST_S seconds of a motion, and what decodes features that follow them.
@@ -103,7 +112,16 @@ class Speaker:
 
 def load_speaker(name: str | Speaker = DEFAULT, device: str = "cpu") -> Speaker:
     """Return the motion-language model of a name or folder (see `models.loading.find`), loaded once."""
-    return name if isinstance(name, Speaker) else _load(str(find(name, DEFAULT)), device)
+    if isinstance(name, Speaker):
+        return name
+    with _LOADING:  # two clients of a server that ask at once wait for one model
+        return _load(str(find(name, DEFAULT)), device)
+
+
+def check_seed(seed: int) -> None:
+    """Raise LmmError if torch's generators take no such seed."""
+    if not 0 <= seed < MAX_SEED:
+        raise LmmError(f"a seed must be 0 to {MAX_SEED - 1}, got {seed}.")
 
 
 @lru_cache(maxsize=2)

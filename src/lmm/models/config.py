@@ -105,8 +105,8 @@ def read_config(folder: Path, kind: type[C]) -> C:
     """Return the config of a model's folder. Raises InputError if there is none, or it does not hold."""
     path = folder / CONFIG
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(path, "is too large for a config", "Give a folder that lmm train wrote")
+        if path.stat().st_size > MAX_BYTES or not path.is_file():  # a device may have no end
+            raise InputError(path, "is too large for a config, or no file", "Give a folder that lmm train wrote")
         return kind.model_validate_json(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError, json.JSONDecodeError) as e:
         raise InputError(

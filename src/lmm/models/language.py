@@ -64,9 +64,10 @@ def load_language_model(name: str | Path, dtype: torch.dtype) -> tuple[Any, Any]
         tokenizer = kind.from_pretrained(source, trust_remote_code=False)
     except Exception:
         return model, None
-    if len(tokenizer) > config.vocab_size:
+    tokens = 1 + max(tokenizer.get_vocab().values(), default=0)
+    if tokens > config.vocab_size:
         raise InputError(
-            source, f"has a tokenizer of {len(tokenizer)} tokens for {config.vocab_size} embeddings", "Copy both again"
+            source, f"has a tokenizer of {tokens} tokens for {config.vocab_size} embeddings", "Copy both again"
         )
     return model, tokenizer
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,8 @@ from lmm.models.one_token import Cache, Steps
 from lmm.models.sequences import LATENT, TEXT, Batch, Segment, Sequence, pack
 
 LLM, CODEC = "llm", "codec"  # folders of the language model, and of the codec whose latents these are
-PARTS = ("adapter", "markers", "branch", "flow", "exit", "start")
+Part = Literal["adapter", "markers", "branch", "flow", "exit", "start"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class MotionBranch(nn.Module):
@@ -341,7 +342,7 @@ class MotionLanguageModel(nn.Module):
         while True:
             logits = self.llm.get_output_embeddings()(states)[0].float()
             if temperature:
-                shares = torch.softmax(logits / temperature, dim=-1)
+                shares = torch.softmax((logits - logits.max()).double() / temperature, dim=-1)
                 chosen = int(torch.multinomial(shares, 1, generator=generator))
             else:
                 chosen = int(logits.argmax())
@@ -383,9 +384,10 @@ class MotionLanguageModel(nn.Module):
         are kept, since they hold a copy of the weights.
         """
         now = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters())
-        if self._ready.get("weights") != now:
-            self._ready = {"weights": now}
-        kept, made = self._ready.get(what[0], (None, None))
+        ready = self._ready  # looked up once: another thread may lay out anew meanwhile
+        if ready.get("weights") != now:
+            ready = self._ready = {"weights": now}
+        kept, made = ready.get(what[0], (None, None))
         if kept != what:
             if what[0] == "motion":
                 made = Steps(self.motion.layers, self.motion.norm)
@@ -393,7 +395,7 @@ class MotionLanguageModel(nn.Module):
                 made = Steps(self.llm.model.layers, self.llm.model.norm, packed=False)
             else:
                 made = Sampler(self.motion.flow, *what[1:])
-            self._ready[what[0]] = what, made
+            ready[what[0]] = what, made
         return made
 
     def _ends(self) -> set[int]:

@@ -12,10 +12,10 @@ from lmm.core.errors import InputError, LmmError
 from lmm.core.motion import Motion
 from lmm.datasets.clips import ClipBatch, ClipSampler, FeatureClips
 from lmm.datasets.store import Store
-from lmm.models.codec import Codec
+from lmm.models.codec import Codec, CodecConfig
 from lmm.pipeline.codec_features import FPS, statistics
 from lmm.training.card import card, weights_licence
-from lmm.training.config import RunConfig
+from lmm.training.config import RunConfig, check_options, wrong_option
 from lmm.training.forecaster import VAL_SEED
 from lmm.training.kinds import Kind, Run, kinds
 
@@ -39,6 +39,9 @@ class CodecRunConfig(RunConfig):
 
 def prepare(config: CodecRunConfig, device: torch.device) -> Run:
     """Return the run of a config. Raises LmmError if a store or an option does not fit, or nothing is left to learn."""
+    check_options(config.options, CodecConfig.model_fields, ["mean", "std"])
+    if config.start_from is not None and config.options:
+        raise LmmError(f"options: {config.start_from} keeps its own. Leave them out.")
     before = None if config.start_from is None else Codec.from_pretrained(config.start_from)
     train, val, weights, val_weights, licences, names = [], [], [], [], set(), []
     for corpus in config.data:
@@ -69,7 +72,7 @@ def prepare(config: CodecRunConfig, device: torch.device) -> Run:
     try:
         codec = Codec.of_size(config.size, **fields)
     except ValidationError as e:
-        raise LmmError(f"options.{e.errors()[0]['loc'][0]}: {e.errors()[0]['msg']}.") from None
+        raise wrong_option(e) from None
     if before is not None:
         if before.config.size != config.size:
             raise InputError(config.start_from or "", f"is of size {before.config.size}", "Set size so")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmm.core.errors import LmmError
 
@@ -59,7 +60,7 @@ class RunConfig(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     workers: int = Field(default=0, ge=0, le=256)
     checkpoint_steps: int = Field(default=200, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     def without(self, *names: str) -> None:
         """Raise LmmError if one of these settings is given: for kinds of models that make no use of them."""
@@ -79,3 +80,16 @@ class RunConfig(BaseModel):
     @property
     def steps(self) -> int:
         return self.epochs * self.steps_per_epoch
+
+
+def check_options(options: dict[str, Any], fields: Iterable[str], told: Iterable[str] = ()) -> None:
+    """Raise LmmError if ``options`` name anything but `fields` of a model's config, or what the run itself tells it."""
+    known = set(fields) - {"architecture", "size", "parameters", "licence", "trained_on", *told}
+    if strange := sorted(options.keys() - known):
+        raise LmmError(f"options.{strange[0]}: there is no such option; those there are: {', '.join(sorted(known))}.")
+
+
+def wrong_option(error: ValidationError) -> LmmError:
+    """Return what does not hold in the ``options`` of a run, on one line."""
+    first = error.errors()[0]
+    return LmmError(f"{'.'.join(['options', *map(str, first['loc'])])}: {first['msg'].removeprefix('Value error, ')}.")

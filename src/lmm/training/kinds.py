@@ -73,9 +73,11 @@ def read_train_config(path: str | Path, changes: list[str] | None = None) -> Run
     """
     source = Path(path)
     try:
-        if source.stat().st_size > MAX_BYTES:
+        with source.open("rb") as f:
+            data = f.read(MAX_BYTES + 1)  # not what stat says: a device may have no end
+        if len(data) > MAX_BYTES:
             raise InputError(source, "is too large for a config", "Give a YAML file of settings")
-        values = yaml.safe_load(source.read_text("utf-8"))
+        values = yaml.safe_load(data.decode())
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as e:
         raise InputError(source, f"cannot be read ({one_line(e, 160)})", "Give a YAML file of settings") from None
     if not isinstance(values, dict):

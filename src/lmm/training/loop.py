@@ -216,7 +216,7 @@ def _seed(*numbers: int) -> int:
 def _claim(out: Path, config: RunConfig, resume: bool) -> None:
     """Make the run's folder. A folder with another run, or with this one unless it is to be resumed, is refused."""
     path, text = out / "config.json", json.dumps(config.model_dump(mode="json"), indent=1)
-    if path.is_file():
+    if path.is_file() and (out / LOG).is_file():  # without a log nothing has been trained that could be lost
         if path.read_text("utf-8") != text:
             raise InputError(out, "holds a run of another config", "Give another --out, or the config of that run")
         if not resume:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -24,12 +24,12 @@ from lmm.datasets.sentences import mirrored
 from lmm.models.codec import STRIDE, Codec
 from lmm.models.config import read_config
 from lmm.models.loading import find
-from lmm.models.motion_language import CODEC, PARTS, MotionLanguageModel
+from lmm.models.motion_language import CODEC, PARTS, MotionLanguageModel, Part
 from lmm.models.motion_language_config import MotionLanguageConfig
 from lmm.models.sequences import Segment, Sequence
 from lmm.pipeline.codec_features import Encoder, joint_positions, mirror, place
 from lmm.training.card import card, weights_licence
-from lmm.training.config import RunConfig
+from lmm.training.config import RunConfig, check_options, wrong_option
 from lmm.training.kinds import Kind, Run, kinds
 from lmm.training.language import TRAINED_ON
 
@@ -60,8 +60,8 @@ class MotionLanguageRunConfig(RunConfig):
     codec: str = "codec"
     val_subjects: tuple[str, ...] = ()
     options: dict[str, Any] = Field(default={})
-    trains: tuple[str, ...] = PARTS
-    scales: dict[str, float] = Field(default={})
+    trains: tuple[Part, ...] = Field(default=PARTS, min_length=1)
+    scales: dict[Part, Annotated[float, Field(gt=0)]] = Field(default={})
     text_to_motion: float = Field(default=0.8, ge=0, le=1)
     chained: float = Field(default=0.2, ge=0, le=1)
     mirror: float = Field(default=0.5, ge=0, le=1)
@@ -88,6 +88,7 @@ def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
     config.without("weight", "val")
     if (config.llm is None) == (config.start_from is None):
         raise LmmError("a motion-language model begins with llm (stage 1) or with start_from (later): set one of them.")
+    check_options(config.options, MotionLanguageConfig.model_fields, ["llm", "width", "latent_width", "scripts"])
     pairs = read_pairs([c.store for c in config.data], config.seed, config.variants)
     sides: dict[str, list[Pair]] = {"train": [], "val": []}
     for p in pairs:
@@ -120,6 +121,8 @@ def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
     }
     torch.manual_seed(config.seed)
     model = _model(config, told).to(device)
+    if model.tokenizer is None or model.tokenizer.eos_token_id is None:
+        raise InputError(config.llm or str(config.start_from), "has no tokenizer that knows an end of text", "Add one")
     model.train_only(*config.trains)
     data = {side: _stretches(found, codec, model.tokenizer, config) for side, found in sides.items()}
     orders = {side: sorted(range(len(s)), key=lambda i: len(s[i].latents[0])) for side, s in data.items()}
@@ -184,7 +187,7 @@ def _model(config: MotionLanguageRunConfig, told: dict[str, Any]) -> MotionLangu
         kept = model.config.model_dump() | told | config.options
         model.config = type(model.config).model_validate(kept)
     except ValidationError as e:
-        raise LmmError(f"options.{e.errors()[0]['loc'][0]}: {e.errors()[0]['msg']}.") from None
+        raise wrong_option(e) from None
     return model
 
 

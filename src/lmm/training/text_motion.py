@@ -15,10 +15,10 @@ from pydantic import Field, ValidationError
 from lmm.core.errors import LmmError
 from lmm.datasets.pairs import TRAIN, Pair, read_pairs
 from lmm.datasets.sentences import mirrored
-from lmm.models.text_motion import PairBatch, TextMotion, vocabulary
+from lmm.models.text_motion import PairBatch, TextMotion, TextMotionConfig, vocabulary
 from lmm.pipeline.codec_features import encode, mirror, statistics
 from lmm.training.card import card, weights_licence
-from lmm.training.config import RunConfig
+from lmm.training.config import RunConfig, check_options, wrong_option
 from lmm.training.forecaster import VAL_SEED
 from lmm.training.kinds import Kind, Run, kinds
 
@@ -100,6 +100,7 @@ def _shorter(features: Array, rng: np.random.Generator, cut: float) -> Array:
 
 def prepare(config: TextMotionRunConfig, device: torch.device) -> Run:
     """Return the run of a config. Raises LmmError if a store or an option does not fit, or nothing is left to learn."""
+    check_options(config.options, TextMotionConfig.model_fields, ["mean", "std", "vocabulary"])
     config.without("start_from")
     sides: dict[str, list[Pair]] = {TRAIN: [], "val": []}
     weights: dict[str, list[float]] = {TRAIN: [], "val": []}
@@ -122,7 +123,7 @@ def prepare(config: TextMotionRunConfig, device: torch.device) -> Run:
     try:
         network = TextMotion.of_size(config.size, **fields | config.options).to(device)
     except ValidationError as e:
-        raise LmmError(f"options.{'.'.join(map(str, e.errors()[0]['loc']))}: {e.errors()[0]['msg']}.") from None
+        raise wrong_option(e) from None
     drawer, held_out = Drawer(train, weights[TRAIN]), Drawer(val, weights["val"])
 
     def batch(step: int, part: slice) -> PairBatch:

@@ -205,3 +205,15 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr("lmm.core.registry.writer_for", stop)
     assert run(["convert", "walk.bvh", "walk.trc"]) == 130
     assert "--resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["torch", "huggingface_hub"])
+def test_a_package_that_is_not_installed_is_named(package: str, tmp_path: Path) -> None:
+    without = f"import sys; sys.modules[{package!r}] = None; from lmm.cli.main import main; main()"
+    command = [sys.executable, "-c", without, "generate", "walk", "-o", str(tmp_path / "walk.bvh")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"error: this needs the package {package}: pip install 'large-movement-model[models,language]'.\n"
+    )

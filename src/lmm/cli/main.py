@@ -85,6 +85,10 @@ def run(arguments: list[str]) -> int:
         return 0
     except MemoryError:
         return _fail("not enough memory; give a shorter recording, or fewer workers.", 2)
+    except ModuleNotFoundError as e:
+        if not e.name or e.name.split(".")[0] == "lmm":
+            raise
+        return _fail(f"this needs the package {e.name}: pip install 'large-movement-model[models,language]'.", 2)
     except OSError as e:
         where = f"{e.filename}: " if e.filename else ""
         return _fail(f"{where}{e.strerror or e}. Check the path, its permissions and the free space.", 2)

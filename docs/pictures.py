@@ -1,8 +1,9 @@
-"""The pictures of docs/video.md and docs/server.md, of synthetic walks: `python docs/pictures.py [NAME ...]`.
+"""The pictures of docs/video.md, server.md and motion_language.md, of no recorded person: `python docs/pictures.py [NAME ...]`.
 
 overlay, people   shadows that walk are filmed by a virtual camera, and what is known of them is drawn on the film, as
                   `lmm render --overlay` does with what an estimator sees
 viewer            `lmm view` in Chromium, without a display
+said              what the motion-language model that comes with lmm makes of a few sentences
 """
 
 from __future__ import annotations
@@ -104,7 +105,26 @@ def viewer() -> None:
         server.wait(20)
 
 
+def said() -> None:
+    sentences = (
+        "a person walks forward",
+        "somebody waves with the left hand",
+        "a person does a deep squat",
+        "a person bows",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        strips = []
+        for i, text in enumerate(sentences):
+            motion = lmm.generate(text, "motion-language-small-nc", seed=1)
+            strips.append(Image.open(lmm.render([motion], Path(folder) / f"{i}.png")).convert("RGB"))
+        sheet = Image.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), "white")
+        for i, strip in enumerate(strips):
+            sheet.paste(strip, (0, sum(s.height for s in strips[:i])))
+        small = sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4), Image.Resampling.LANCZOS)
+        small.quantize(64).save(PICTURES / "said.png", optimize=True)
+
+
 if __name__ == "__main__":
-    made: dict[str, Callable[[], None]] = {"overlay": overlay, "people": people, "viewer": viewer}
+    made: dict[str, Callable[[], None]] = {"overlay": overlay, "people": people, "viewer": viewer, "said": said}
     for name in sys.argv[1:] or made:
         made[name]()

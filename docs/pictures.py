@@ -1,4 +1,4 @@
-"""The pictures of docs/video.md, server.md and motion_language.md, of no recorded person: `python docs/pictures.py [NAME ...]`.
+"""The pictures of docs/video.md, server.md and motion_language.md, of nobody: `python docs/pictures.py [NAME ...]`.
 
 overlay, people   shadows that walk are filmed by a virtual camera, and what is known of them is drawn on the film, as
                   `lmm render --overlay` does with what an estimator sees

@@ -25,7 +25,7 @@ from lmm.inference.generate import Settings, generate, stream
 from lmm.inference.speaker import load_speaker
 from lmm.models.codec import Codec
 from lmm.models.motion_language import MotionLanguageModel
-from lmm.training.kinds import kind
+from lmm.training.kinds import kind, read_train_config
 from lmm.training.loop import train
 from lmm.training.motion_language import _stretches
 
@@ -357,3 +357,30 @@ def test_settings_that_would_go_unheeded_or_break_a_run(
 def test_parts_and_numbers_that_there_are_not(field: dict[str, Any], walks: Path) -> None:
     with pytest.raises(ValidationError, match=next(iter(field))):
         settings("motion-language", walks, **field)
+
+
+def test_a_folder_with_a_config_without_end_or_words_beyond_its_model(first: Path, tmp_path: Path) -> None:
+    endless = Path(shutil.copytree(first, tmp_path / "endless"))
+    (endless / "config.json").unlink()
+    (endless / "config.json").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="or no file"):
+        load_speaker(str(endless))
+    with pytest.raises(InputError, match="too large"):
+        read_train_config("/dev/zero")
+    beyond = Path(shutil.copytree(first, tmp_path / "beyond"))
+    path = beyond / "llm" / "tokenizer.json"
+    told = json.loads(path.read_text("utf-8"))
+    told["model"]["vocab"] = {word: 10 * i for word, i in told["model"]["vocab"].items()}
+    path.write_text(json.dumps(told), "utf-8")
+    with pytest.raises(InputError, match="has a tokenizer of"):
+        load_speaker(str(beyond))
+
+
+def test_a_run_that_never_began_may_be_given_another_config(walks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="is not a store"):
+        train(settings("codec", tmp_path / "misspelt", frames=32), out)
+    config = settings("codec", walks, frames=32)
+    assert train(config, out).is_dir()
+    with pytest.raises(InputError, match="holds this run already"):
+        train(config, out)

@@ -66,7 +66,11 @@ def test_what_is_up_is_told(client: Any) -> None:
     assert {m["name"] for m in client.get("/v1/models").json()} >= {"diffusion-small-xyc", "zero-velocity"}
     told = client.get("/openapi.json").json()
     assert set(told["paths"]) == {
-        f"/v1/{p}" for p in ("health", "models", "info", "convert", "analyse", "forecast", "render")
+        f"/v1/{p}"
+        for p in (
+            *("health", "models", "info", "convert", "analyse", "forecast", "render"),
+            *("generate", "describe"),
+        )
     }
     assert "64 MiB" in told["info"]["description"]
 

@@ -248,7 +248,8 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
 
 
 def _file_responses() -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+    kinds = {"application/octet-stream", *TYPES.values()}
+    return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in sorted(kinds)}}}
 
 
 async def _no_others(request: Request) -> None:

@@ -26,7 +26,7 @@ def list_models(json: Json = False) -> None:
         print_json({"models": found})
         return
     for m in found:
-        print(f"{m['name']:20} {m['kind']:10} {m['parameters']:>12,} parameters  layout {m['layout']:4} {m['licence']}")
+        print(f"{m['name']:25} {m['kind']:16} {m['parameters']:>12,} parameters  layout {m['layout']:4} {m['licence']}")
 
 
 @app.command("info")
@@ -46,20 +46,26 @@ def info(
 
 @app.command("check")
 def check(json: Json = False) -> int:
-    """Run every forecaster once on a synthetic walk and say whether it works."""
+    """Run every forecaster and motion-language model once, on a synthetic walk, and say whether it works."""
     import numpy as np
 
     from lmm.datasets.synthetic import gait
     from lmm.inference.forecast import forecast
-    from lmm.models.loading import forecasters
+    from lmm.models.loading import forecasters, speakers
     from lmm.pipeline.cameras import Camera, project
 
     walk = gait(seconds=9.0, fps=30.0)
     seen = {"xyz": walk, "any": walk, "xyc": project(walk, Camera())}
     results = {i.name: bool(np.isfinite(forecast(seen[i.layout], i.name).joint("MidHip")).all()) for i in forecasters()}
+    for i in speakers():
+        from lmm.inference.describe import describe
+        from lmm.inference.generate import generate
+
+        made = generate("a person walks", i.name, seconds=1.0)
+        results[i.name] = bool(np.isfinite(made.joint("MidHip")).all() and describe(walk, i.name))
     if json:
         print_json({"models": results})
     else:
         for name, works in results.items():
-            print(f"{name:20} {'works' if works else 'FAILS'}")
+            print(f"{name:25} {'works' if works else 'FAILS'}")
     return 0 if all(results.values()) else 2

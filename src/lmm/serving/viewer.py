@@ -217,7 +217,7 @@ class Viewer:
         if not names:
             gui.add_markdown("There is no motion-language model. `lmm train` makes one.")
             return
-        self._text = gui.add_text("Words", "a person waves with the left hand", hint="What the person does.")
+        self._text = gui.add_text("Words", "a person raises the left arm", hint="What the person does.")
         self._speaker = gui.add_dropdown("Model", names)
         self._follows = gui.add_checkbox("Go on", False, hint="Begin where the motion chosen below ends.")
         self._before = gui.add_dropdown("After", ("",))

@@ -23,7 +23,8 @@ import math
 import struct
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -66,20 +67,28 @@ async def serve_stream(socket: WebSocket, state: Any) -> None:
         return
     state.clients += 1
     try:
-        hello = _hello(await receive(socket))
-        stream = Stream(Wish(hello.skeleton, hello.space, hello.size, hello.seconds, hello.samples))
-        await _stream(socket, stream, state.engine, hello.binary)
+        async with ended_with_a_reason(socket):
+            hello = _hello(await receive(socket))
+            stream = Stream(Wish(hello.skeleton, hello.space, hello.size, hello.seconds, hello.samples))
+            await _stream(socket, stream, state.engine, hello.binary)
+    finally:
+        state.clients -= 1
+
+
+@asynccontextmanager
+async def ended_with_a_reason(socket: WebSocket) -> AsyncIterator[None]:
+    """Close the socket, with a reason, if what is done within fails by the client's fault; it leaving is none."""
+    try:
+        yield
     except WebSocketDisconnect:
         pass
     except Ended as e:
         await close(socket, e.code, e.reason)
     except ValidationError as e:
         first = e.errors()[0]
-        await close(socket, 1008, f"{'.'.join(map(str, first['loc'])) or 'the first message'}: {first['msg']}")
+        await close(socket, 1008, f"{'.'.join(map(str, first['loc'])) or 'the message'}: {first['msg']}")
     except LmmError as e:
         await close(socket, 1008, str(e))
-    finally:
-        state.clients -= 1
 
 
 async def close(socket: WebSocket, code: int, reason: str) -> None:

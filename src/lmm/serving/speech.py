@@ -20,16 +20,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from fastapi import WebSocket, WebSocketDisconnect
+from fastapi import WebSocket
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from lmm.core.errors import LmmError
 from lmm.core.motion import Motion
 from lmm.inference.generate import Settings, assembled, stream
 from lmm.inference.speaker import MAX_PROMPT, load_speaker
 from lmm.pipeline.codec_features import FPS
-from lmm.serving.socket import Ended, close, receive, send
+from lmm.serving.socket import close, ended_with_a_reason, receive, send
 
 MAX_SPEAKING, MAX_SECONDS = 2, 600.0
 QUEUED = 16  # pieces: two seconds of motion
@@ -59,18 +58,10 @@ async def serve_speech(socket: WebSocket, state: Any) -> None:
     state.speaking += 1
     before: Motion | None = None
     try:
-        while True:
-            wish = Wish.model_validate_json(await receive(socket))
-            before = await _speak(socket, state.speaker, wish, before)
-    except WebSocketDisconnect:
-        pass
-    except Ended as e:
-        await close(socket, e.code, str(e))
-    except ValidationError as e:
-        first = e.errors()[0]
-        await close(socket, 1008, f"{'.'.join(map(str, first['loc'])) or 'the message'}: {first['msg']}")
-    except LmmError as e:
-        await close(socket, 1008, str(e))
+        async with ended_with_a_reason(socket):
+            while True:
+                wish = Wish.model_validate_json(await receive(socket))
+                before = await _speak(socket, state.speaker, wish, before)
     finally:
         state.speaking -= 1
 

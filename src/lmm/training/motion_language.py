@@ -7,7 +7,7 @@ branch's copy, then all that is motion's, then flow and exit alone on motions th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,11 +76,13 @@ class Stretch:
     latents  (N, width) each
     texts    origin → token ids of each text; the mirror's, where a text can be mirrored
     before   latents of what went before in the same clip and then of this one, or None
+    ends     False where the clip was cut: the exit head does not learn of it
     """
 
     latents: tuple[Tensor, Tensor]
     texts: tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]
     before: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None
+    ends: bool = True
 
 
 def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
@@ -213,6 +215,7 @@ def _stretches(pairs: list[Pair], codec: Codec, tokenizer: Any, config: MotionLa
             cut = len(last[1]) // STRIDE
             both = [_latents(codec, x) for x in (whole, mirror(whole))]
             before = (both[0][:cut], both[0][cut:]), (both[1][:cut], both[1][cut:])
+            out[-1] = replace(out[-1], ends=False)  # it was cut here
         last = (clip, points, start + motion.seconds)
         texts: tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]] = ({}, {})
         for pair in said:
@@ -263,8 +266,8 @@ def _sequence(rng: np.random.Generator, stretch: Stretch, config: MotionLanguage
         else:  # what is said of the whole goes on from a part of it
             cut = int(rng.integers(SHORTEST, len(latents) - SHORTEST + 1))
             earlier, latents = latents[:cut], latents[cut:]
-        return [Segment(earlier, learn=False), Segment(text, learn=False), Segment(latents)]
-    return [Segment(text, learn=False), Segment(latents)]
+        return [Segment(earlier, learn=False), Segment(text, learn=False), Segment(latents, ends=stretch.ends)]
+    return [Segment(text, learn=False), Segment(latents, ends=stretch.ends)]
 
 
 kinds.register(MotionLanguageModel.architecture)(Kind(MotionLanguageRunConfig, prepare))

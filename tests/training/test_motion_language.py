@@ -184,6 +184,7 @@ def test_a_motion_that_is_gone_on_from_moves_on_at_the_seam(first: Path, tmp_pat
     one, two = _stretches(pairs, codec, tokenizer, config)
     assert one.before is None
     assert two.before is not None
+    assert (one.ends, two.ends) == (False, True)  # the first was cut, and teaches the exit head no end
     torch.testing.assert_close(torch.cat(two.before[0]), codec.read(walk)[0], atol=1e-4, rtol=1e-4)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from lmm.datasets.pairs import pair_split
 from lmm.datasets.store import Store
 from lmm.evaluation.reconstruction import reconstruction
 from lmm.models.codec import Codec
@@ -39,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = []
     for store in options.data:
-        motions = list(Store(store).motions(options.split))
+        motions = [m for m in Store(store).motions() if pair_split(m) == options.split]
         print(f"{store.name}, split {options.split}: {len(motions)} clips")
         print(" ".join(["codec".ljust(40), *(name.rjust(int(f.split(".")[0])) for name, f in COLUMNS.items())]))
         for name in options.codecs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import Field, ValidationError
 from lmm.core.errors import InputError, LmmError
 from lmm.core.motion import Motion
 from lmm.datasets.clips import ClipBatch, ClipSampler, FeatureClips
+from lmm.datasets.pairs import pair_split
 from lmm.datasets.store import Store
 from lmm.models.codec import Codec, CodecConfig
 from lmm.pipeline.codec_features import FPS, statistics
@@ -24,7 +26,7 @@ class CodecRunConfig(RunConfig):
     """The settings of `RunConfig`, and:
 
     options        fields of `models.codec.CodecConfig`: bottleneck, width, latent, levels, sigma ...
-    data           clips of split train are trained on, those of split val choose the weights
+    data           clips of split train are trained on, those of split val choose the weights: as `pair_split` says
     val_subjects   subjects of split train that are used for validation instead
     frames         of a clip, a multiple of 4; an epoch's windows are clips
     speed          the clock of a clip runs faster or slower by up to this share
@@ -45,10 +47,11 @@ def prepare(config: CodecRunConfig, device: torch.device) -> Run:
     before = None if config.start_from is None else Codec.from_pretrained(config.start_from)
     train, val, weights, val_weights, licences, names = [], [], [], [], set(), []
     for corpus in config.data:
-        sides: dict[str, list[Motion]] = {"train": [], "val": [], "test": []}
+        sides: dict[str, list[Motion]] = defaultdict(list)
         for motion in Store(corpus.store).motions():
-            held = motion.meta["split"] == "train" and motion.meta["subject"] in config.val_subjects
-            sides["val" if held else str(motion.meta["split"])].append(motion)
+            split = pair_split(motion)  # not the store's: of what pairs hold out nothing is to be seen
+            held = split == "train" and motion.meta["subject"] in config.val_subjects
+            sides["val" if held else split].append(motion)
         if not sides["train"]:
             raise LmmError(f"{corpus.store}: no clip of this store is in split train.")
         train.append(FeatureClips(sides["train"]))

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from lmm.core.errors import InputError, LmmError
-from lmm.models.assistant import PARTS, Asked, Assistant, bumps
+from lmm.models.assistant import PARTS, Assistant
 from lmm.models.assistant_config import AssistantConfig
+from lmm.models.conversation import Asked, bumps
 from lmm.models.motion_encoder import Clip
 from lmm.models.motion_language import MotionLanguageModel
 
@@ -72,7 +73,8 @@ def make(llm: Path, branch: Path) -> Make:
         model = Assistant.from_llm(size="tiny", **begun, **{"dropout": 0.0, **changes})
         for p in model.own.parameters():
             p.data += 0.05 * torch.randn_like(p)
-        return model.eval()
+        model.eval()
+        return model
 
     return make
 
@@ -95,7 +97,7 @@ ASKED = [
 
 
 def test_the_language_model_reads_what_the_text_says(make: Make) -> None:
-    """Question, then of each motion a marker, key frames, segments and a quantity, then the answer marker and answer."""
+    """Question, of each motion a marker, key frames, segments and a quantity, then the answer marker and answer."""
     model = make()
     read = model.pack(ASKED)
     words = model.llm.get_input_embeddings()
@@ -103,13 +105,15 @@ def test_the_language_model_reads_what_the_text_says(make: Make) -> None:
     for row, asked in enumerate(ASKED):
         before, after = model._words(asked)
         number = len(before) + own * len(asked.clips) + 1 + len(after)
-        assert int(read.exists[row].sum()) == number and read.exists[row, :number].all()
+        assert int(read.exists[row].sum()) == number
+        assert read.exists[row, :number].all()
         wanted = [False] * len(before) + [True] * (own * len(asked.clips) + 1) + [False] * len(after)
         assert read.own[row, :number].tolist() == wanted
         answer = read.embedded[row, number - len(after) : number]
         torch.testing.assert_close(answer, words(torch.tensor(after)))
         torch.testing.assert_close(read.embedded[row, number - len(after) - 1], model.own.answer)
-    assert read.percepts is not None and read.pairs == [(0, 0), (1, 0), (2, 0), (2, 1)]
+    assert read.percepts is not None
+    assert read.pairs == [(0, 0), (1, 0), (2, 0), (2, 1)]
     before, _ = model._words(ASKED[0])
     heard = read.percepts.heard[0, : len(before)]
     torch.testing.assert_close(read.embedded[0, : len(before)], words(torch.tensor(before)) + heard)
@@ -165,7 +169,8 @@ def test_moments_teach_the_gates(make: Make) -> None:
     miss = abs(g.sum() - 2)
     wanted_loss = entropy + 0.1 * (miss - 0.5 if miss > 1 else miss**2 / 2)
     assert float(model.losses(ASKED[:1])["moments"].detach()) == pytest.approx(wanted_loss, rel=1e-4)
-    assert "moments" not in model.losses(ASKED[1:2]) and "moments" not in make(moments=0).losses(ASKED[:1])
+    assert "moments" not in model.losses(ASKED[1:2])
+    assert "moments" not in make(moments=0).losses(ASKED[:1])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +218,8 @@ def test_drawn_answers_are_those_of_their_seed(make: Make) -> None:
     told = [
         list(model.answer(ASKED[0], torch.Generator().manual_seed(s), 12, temperature=1.5)) for s in (0, 0, 1, 2, 3)
     ]
-    assert told[0] == told[1] and len({tuple(t) for t in told}) > 1
+    assert told[0] == told[1]
+    assert len({tuple(t) for t in told}) > 1
 
 
 def test_key_frames_are_moments_of_the_motion(make: Make) -> None:
@@ -225,14 +231,17 @@ def test_key_frames_are_moments_of_the_motion(make: Make) -> None:
     assert all(0 < k.weight <= 1 and 0 < k.radius_s < 2 for k in (*first.key_frames, *second.key_frames))
     weights = [k.weight for k in first.key_frames]
     assert weights == sorted(weights, reverse=True)
-    assert 0 < first.quantity < 7 and math.isfinite(second.quantity)
-    assert model.look(ASKED[3]) == [] and model.key_frames(ASKED[1])[0] == list(model.look(ASKED[1])[0].key_frames)
+    assert 0 < first.quantity < 7
+    assert math.isfinite(second.quantity)
+    assert model.look(ASKED[3]) == []
+    assert model.key_frames(ASKED[1])[0] == list(model.look(ASKED[1])[0].key_frames)
 
 
 def test_without_motion_only_words_count(make: Make) -> None:
     model = make(motion=False)
     a, b = (model.answers([replace(ASKED[0], clips=(c,))], max_tokens=5) for c in (SHORT, LONG))
-    assert a == b and not model.look(ASKED[0])
+    assert a == b
+    assert not model.look(ASKED[0])
     assert "moments" not in model.losses(ASKED)
 
 
@@ -275,6 +284,7 @@ def test_video_is_looked_at_where_there_is_some(make: Make) -> None:
     assert told["text"] != model.losses([replace(ASKED[0], clips=(replace(LONG, video=None),)), ASKED[1]])["text"]
     torch.testing.assert_close(model.losses([ASKED[1]]), model.losses([replace(ASKED[1], clips=(replace(SHORT),))]))
     assert model.perception.video is not None
+    assert LONG.video is not None
     whole = torch.cat([model.perception.video(LONG.video[None, :2]), model.perception.video(LONG.video[None, 2:])], 1)
     torch.testing.assert_close(whole, model.perception.video(LONG.video[None]))
     blind = make(video=True, motion=False)
@@ -295,7 +305,8 @@ def test_a_vision_model_of_transformers(llm: Path, tmp_path: Path, kind: str) ->
         '{"image_mean": [0.1, 0.2, 0.3], "image_std": [2, 3, 4]}'
     )
     model = Assistant.from_llm(llm, "tiny", vision=tmp_path / "vision", video=True).eval()
-    assert LONG.video is not None and model.perception.video is not None
+    assert LONG.video is not None
+    assert model.perception.video is not None
     x = torch.nn.functional.interpolate(LONG.video / 255, (28, 28), mode="bilinear", antialias=True)
     x = (x - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([2.0, 3.0, 4.0])[:, None, None]
     wanted = theirs(pixel_values=x).last_hidden_state[:, 0]
@@ -320,7 +331,8 @@ def test_low_rank_weights_are_a_sum_and_saved_as_one(make: Make, tmp_path: Path)
     low = layer.parametrizations.weight[0]
     torch.testing.assert_close(layer.weight, old.weight + low.up @ low.down)
     model.loss(ASKED, 0.0)[0].backward()
-    assert all(p.grad is not None for p in added) and old.weight.grad is None
+    assert all(p.grad is not None for p in added)
+    assert old.weight.grad is None
     model.save_pretrained(tmp_path)
     alone = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "llm")
     assert not any("parametrizations" in n for n, _ in alone.named_parameters())
@@ -357,11 +369,12 @@ def test_what_cannot_be_asked_is_refused(make: Make, llm: Path, tmp_path: Path) 
 
 def test_a_config_that_cannot_be_is_refused() -> None:
     fields: dict[str, Any] = {"size": "tiny", "llm_width": 8, **Assistant.sizes["tiny"]}
-    for changes, said in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"levels": (1,)}, "levels"),
         ({"heads": 3}, "shared evenly"),
         ({"branch": True, "lora_rank": 2}, "left as it is"),
         ({"layers": 64, "width": 4096, "heads": 8, "hidden": 4096}, "too large"),
-    ]:
+    ]
+    for changes, said in wrong:
         with pytest.raises(ValueError, match=said):
             AssistantConfig(**{**fields, **changes})

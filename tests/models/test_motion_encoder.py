@@ -10,7 +10,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from lmm.core.errors import MotionError
 from lmm.core.motion import make_motion
@@ -151,7 +150,8 @@ def test_a_clip_holds_the_motion() -> None:
 
 def test_of_a_long_motion_the_end_is_read() -> None:
     one = read_clip(walking(), FeatureSpec(layout="xyz"), 30)
-    assert len(one.places) == 30 and one.start_s == pytest.approx(45 / 15 - 2, abs=1 / 15)
+    assert len(one.places) == 30
+    assert one.start_s == pytest.approx(45 / 15 - 2, abs=1 / 15)
     assert one.seconds == pytest.approx(2)
 
 

@@ -1,7 +1,7 @@
 """Low-rank adaptation: E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021, equation 3.
 
-A linear layer's weight W becomes W + B A, with A (rank, in) random and B (out, rank) 0 at first. It is a parametrization
-of torch: whatever reads the layer's weight reads the sum. When a model is saved the sum is what is written.
+A linear layer's weight W becomes W + B A, with A (rank, in) random and B (out, rank) 0 at first. It is one of torch's
+parametrizations: whatever reads the layer's weight reads the sum. When a model is saved the sum is what is written.
 """
 
 from __future__ import annotations

@@ -113,8 +113,7 @@ def side_by_side(clips: list[Clip], patch: int, like: Tensor) -> Frames:
     )
     for i, c in enumerate(clips):
         n = len(c.places)
-        for whole, part in zip(out, (c.places, c.observed, c.path, True), strict=True):
-            whole[i, :n] = part
+        out[0][i, :n], out[1][i, :n], out[2][i, :n], out[3][i, :n] = c.places, c.observed, c.path, True
         out[2][i, n:] = c.path[-1]
     tensors = [torch.from_numpy(x).to(like.device, like.dtype if x.dtype == np.float32 else None) for x in out]
     return Frames(*tensors)

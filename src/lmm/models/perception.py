@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import Any
 
 import torch
@@ -40,8 +39,11 @@ class Percepts:
 
 
 class Perception(nn.Module):
-    """See the module. `word_size` is the standard deviation of the language model's embeddings, which tokens take; `vision`
-    a pretrained vision model."""
+    """See the module.
+
+    `word_size` is the standard deviation of the language model's embeddings, which tokens take; `vision` a pretrained
+    vision model.
+    """
 
     def __init__(self, config: AssistantConfig, word_size: float, vision: Any = None) -> None:
         super().__init__()
@@ -118,7 +120,8 @@ class Perception(nn.Module):
 
     def _video(self, clips: list[Clip]) -> tuple[Tensor, Tensor]:
         """Return a token of each frame of video (B, V, width), and which exist (B, V)."""
-        assert self.video is not None and self.video_in is not None
+        assert self.video is not None
+        assert self.video_in is not None
         like, rows = self.marker, []
         for clip in clips:
             if clip.video is None or not len(clip.video):

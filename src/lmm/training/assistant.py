@@ -19,9 +19,10 @@ from pydantic import Field, ValidationError
 
 from lmm.core.errors import LmmError, MotionError
 from lmm.datasets.instructions import Conversation, Motions, instructions, read_instructions
-from lmm.models.assistant import PARTS, Asked, Assistant, Part
+from lmm.models.assistant import Assistant, Part
 from lmm.models.assistant_config import AssistantConfig
 from lmm.models.config import read_config
+from lmm.models.conversation import Asked
 from lmm.models.motion_encoder import Clip
 from lmm.models.motion_language_config import MotionLanguageConfig
 from lmm.pipeline.features import NUM_JOINTS, FeatureSpec, encode, statistics
@@ -270,7 +271,8 @@ def paced(clip: Clip, pace: float) -> Clip:
 def worn(clip: Clip, rng: np.random.Generator, noise: float, drop: float, std: Any) -> Clip:
     """Return a clip with `noise` in body lengths on its places, and a share `drop` of joints and frames hidden."""
     shape = clip.observed.shape
-    seen = clip.observed & (rng.random(shape[1]) >= drop) & (rng.random(shape[0]) >= drop)[:, None]
+    joints, frames = rng.random(shape[1]) >= drop, rng.random((shape[0], 1)) >= drop
+    seen = clip.observed & joints & frames
     shaken = clip.places + rng.standard_normal(clip.places.shape, np.float32) * (noise / std).astype(np.float32)
     return replace(clip, places=shaken * seen[..., None], observed=seen)
 

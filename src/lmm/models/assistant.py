@@ -6,8 +6,9 @@ enhanced by video, through the Cross Talker into a language model, which reads
     BOS  earlier turns  question  (marker  key frames  segments  quantity) of each motion  answer marker  answer
 
 Words enter as the language model has them, those of the question with what motion told them (F_T', equation 6 of
-`cross_talker`) added; all else by projections that are learned. The quantity token holds Fourier features of the sum of
-the gates (equation 7). The language model is tuned whole, by LoRA, or left frozen; on a motion-language model
+`cross_talker`) added; all else by projections that are learned. To the answer marker a summary of what was seen of
+each motion is added, so that it need not first be found by attention. The quantity token holds Fourier features of the
+sum of the gates (equation 7). The language model is tuned whole, by LoRA, or left frozen; on a motion-language model
 (``branch``) words go through its untouched text weights and the assistant's own tokens through a set of weights that
 begins as its motion branch: no word of text without motion changes, and it still makes motion.
 """
@@ -98,7 +99,7 @@ class Assistant(nn.Module):
             add_lora(self.llm.model.layers, config.lora_rank)
         size = float(llm.get_input_embeddings().weight.detach().float().std())
         self.own = nn.ModuleDict({"perception": Perception(config, size, vision)})
-        self.own.register_parameter("answer", nn.Parameter(size * torch.randn(config.llm_width)))
+        self.own.register_parameter("answer", nn.Parameter(torch.randn(config.llm_width)))
         if base is not None:
             base.requires_grad_(False).eval()
             self.own["layers"] = copy.deepcopy(base.motion.layers).requires_grad_(True)
@@ -174,7 +175,18 @@ class Assistant(nn.Module):
         p = self.perception
         lora = lora_parameters(self.llm)
         modules: dict[str, list[Any]] = {
-            "projection": [p.words_in, p.key_out, p.segment_out, p.quantity_out, p.marker_out, p.heard_out, p.video_in],
+            "projection": [
+                p.words_in,
+                p.key_out,
+                p.segment_out,
+                p.quantity_out,
+                p.marker_out,
+                p.heard_out,
+                p.video_in,
+                p.summary_out,
+                p.key_norm,
+                p.segment_norm,
+            ],
             "motion": [p.motion, p.levels],
             "video": [p.video],
             "enhancer": [p.enhancer],
@@ -249,14 +261,18 @@ class Assistant(nn.Module):
         rows = rows.to(device)
         x = self.llm.get_input_embeddings()(rows.ids).flatten(0, 1)
         answer: Any = self.own.answer
-        tokens = answer[None]
+        tokens = self.perception.word_size * answer[None]
         if percepts is not None and is_word is not None:
             tokens = torch.cat([tokens, percepts.tokens.flatten(0, 1)])
             number = is_word.sum(1).tolist()  # words that the talker read, at the end of each question
             begin = [row * longest + len(before[row]) - n for (row, _), n in zip(pairs, number, strict=True)]
             at = torch.cat([torch.arange(b, b + n) for b, n in zip(begin, number, strict=True)]).to(device)
             x = x.index_add(0, at, percepts.heard[is_word].to(x.dtype))
-        x = x.index_copy(0, rows.own_at, tokens[rows.own].to(x.dtype)).unflatten(0, rows.ids.shape)
+        x = x.index_copy(0, rows.own_at, tokens[rows.own].to(x.dtype))
+        if percepts is not None:
+            ends = rows.own_at[rows.own == 0][torch.tensor([row for row, _ in pairs], device=device)]
+            x = x.index_add(0, ends, percepts.summary.to(x.dtype))
+        x = x.unflatten(0, rows.ids.shape)
         is_own = torch.zeros_like(rows.exists).flatten().index_fill(0, rows.own_at, True).view_as(rows.exists)
         return Read(x, is_own, rows.exists, rows.learn_at, rows.learn, percepts, pairs)
 

@@ -128,7 +128,7 @@ class MotionEncoder(nn.Module):
         self.patch, self.fps = c.patch_frames, c.spec.fps
         numbers = NUMBERS * c.patch_frames
         self.enter = nn.Parameter(torch.randn(NUM_JOINTS, numbers, c.joint_width) * numbers**-0.5)
-        self.joint = nn.Parameter(torch.randn(1 + NUM_JOINTS, c.joint_width))
+        self.joint = nn.Parameter(0.1 * torch.randn(1 + NUM_JOINTS, c.joint_width))  # less than what is seen there
         self.joints = Encoder(c.joint_layers, c.joint_width, c.joint_heads, 2 * c.joint_width, 0.0)
         self.leave = nn.Parameter(torch.randn(1 + NUM_JOINTS, c.joint_width, c.width) * c.joint_width**-0.5)
         self.path = nn.Linear(3 * 2, c.width)

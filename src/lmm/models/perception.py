@@ -26,6 +26,7 @@ class Percepts:
 
     tokens     (P, U, llm_width): marker, key frames, segments, quantity
     is_token   (P, U)
+    summary    (P, llm_width), to be added to the answer marker
     heard      (P, L, llm_width), to be added to the words of the question
     talk       the Cross Talker's
     seconds    (N,) from the start of the clip, of the tokens that it saw
@@ -33,6 +34,7 @@ class Percepts:
 
     tokens: Tensor
     is_token: Tensor
+    summary: Tensor
     heard: Tensor
     talk: Talk
     seconds: Tensor
@@ -45,6 +47,8 @@ class Perception(nn.Module):
     vision model.
     """
 
+    word_size: Tensor
+
     def __init__(self, config: AssistantConfig, word_size: float, vision: Any = None) -> None:
         super().__init__()
         self.config = c = config
@@ -56,13 +60,15 @@ class Perception(nn.Module):
         self.words_in = nn.Linear(c.llm_width, c.width)
         self.enhancer = FeatureEnhancer(c.width, c.heads, c.hidden, c.dropout, video=c.motion and c.video)
         self.talker = CrossTalker(c.width, c.heads, c.keys, c.segments, c.largest_radius_s, c.selection)
-        self.key_out, self.segment_out, self.quantity_out, self.marker_out = (
-            Projection(c.width, c.llm_width, word_size) for _ in range(4)
+        self.key_norm, self.segment_norm = nn.LayerNorm(c.width), nn.LayerNorm(c.width)
+        self.key_out, self.segment_out, self.quantity_out, self.marker_out, self.summary_out = (
+            Projection(c.width, c.llm_width) for _ in range(5)
         )
+        self.register_buffer("word_size", torch.tensor(word_size))
         self.heard_out = nn.Linear(c.width, c.llm_width)
         nn.init.zeros_(self.heard_out.weight)
         nn.init.zeros_(self.heard_out.bias)
-        self.marker = nn.Parameter(torch.randn(MOST_MOTIONS, c.llm_width) * word_size)
+        self.marker = nn.Parameter(torch.randn(MOST_MOTIONS, c.llm_width))
 
     def forward(self, clips: list[Clip], of: list[int], which: list[int], words: Tensor, is_word: Tensor) -> Percepts:
         """Return what is seen in the clips numbered `of` (P), each number `which` (P) of its question's motions.
@@ -83,20 +89,22 @@ class Perception(nn.Module):
         )
         when = time_encoding(seconds[talk.chosen], c.width).to(x)
         order = torch.arange(c.segments, device=words.device) / 2
+        keys, segments = self.key_norm(talk.keys), self.segment_norm(talk.segments)
         tokens = torch.cat(
             [
                 marker[:, None],
-                self.key_out(talk.keys + when),
-                self.segment_out(talk.segments + time_encoding(order, c.width).to(x)),
+                self.key_out(keys + when),
+                self.segment_out(segments + time_encoding(order, c.width).to(x)),
                 self.quantity_out(fourier(talk.quantity, c.width))[:, None],
             ],
             dim=1,
         )
         one = talk.is_key.new_ones(len(of), 1)
         return Percepts(
-            tokens,
+            self.word_size * tokens,
             torch.cat([one, talk.is_key, talk.is_segment, one], dim=1),
-            self.heard_out(talk.words),
+            self.word_size * self.summary_out(_mean(keys, talk.is_key) + _mean(segments, talk.is_segment)),
+            self.word_size * self.heard_out(talk.words),
             talk,
             seconds,
         )
@@ -135,12 +143,11 @@ class Perception(nn.Module):
 
 
 class Projection(nn.Sequential):
-    """Into the language model's width, as large as its words."""
+    """Into the language model's width, of size 1: what leaves is made as large as words, and so are steps of training."""
 
-    def __init__(self, width: int, llm_width: int, word_size: float) -> None:
-        last = nn.Linear(llm_width, llm_width)
-        nn.init.normal_(last.weight, std=2 * word_size * llm_width**-0.5)
-        super().__init__(nn.Linear(width, llm_width), nn.GELU(), last)
+    def __init__(self, width: int, llm_width: int) -> None:
+        super().__init__(nn.Linear(width, llm_width), nn.GELU(), nn.Linear(llm_width, llm_width))
+        nn.init.normal_(self[2].weight, std=2 * llm_width**-0.5)
 
 
 def fourier(x: Tensor, width: int) -> Tensor:
@@ -148,3 +155,8 @@ def fourier(x: Tensor, width: int) -> Tensor:
     periods = torch.logspace(-1, 6, width // 2, base=2.0, dtype=x.dtype, device=x.device)
     angle = 2 * torch.pi * x[..., None] / periods
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def _mean(x: Tensor, exists: Tensor) -> Tensor:
+    """Return the mean (P, width) of the tokens (P, N, width) that exist (P, N)."""
+    return (x * exists[..., None]).sum(1) / exists.sum(1, keepdim=True)

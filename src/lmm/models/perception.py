@@ -143,7 +143,7 @@ class Perception(nn.Module):
 
 
 class Projection(nn.Sequential):
-    """Into the language model's width, of size 1: what leaves is made as large as words, and so are steps of training."""
+    """Into the language model's width, of size 1; what leaves is made as large as words, and so are training steps."""
 
     def __init__(self, width: int, llm_width: int) -> None:
         super().__init__(nn.Linear(width, llm_width), nn.GELU(), nn.Linear(llm_width, llm_width))

@@ -214,6 +214,16 @@ def test_what_follows_a_motion_follows_its_last_frame(speaker: Any) -> None:
         np.testing.assert_allclose(decoder.push(still)[0, 7, [0, 2]], part.joint("MidHip")[-1, [0, 2]], atol=1e-3)
 
 
+def test_of_what_has_begun_half_is_read(speaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it and what comes are as long as the longest motions of training; of what went before, all of one."""
+    given = []
+    monkeypatch.setattr(speaker.model, "generate", lambda segments, *_, **__: given.append(segments) or iter(()))
+    for same in (True, False):
+        list(stream("walks", speaker, after=gait(seconds=12.0, fps=30.0), same=same))
+    begun, before = (next(s for s in segments if s.is_motion).tokens for segments in given)
+    assert (len(begun), len(before)) == (37, 75)
+
+
 def test_the_same_words_need_a_motion_before(speaker: Any) -> None:
     with pytest.raises(LmmError, match="need a motion before"):
         generate("a person walks", speaker, same=True)

@@ -105,7 +105,7 @@ class Assistant(nn.Module):
             self.own["layers"] = copy.deepcopy(base.motion.layers).requires_grad_(True)
             self.own["norm"] = copy.deepcopy(base.motion.norm).requires_grad_(True)
         self.own.to(llm.dtype)
-        self.told: dict[str, float] = {}
+        self.told = dict.fromkeys(("text", "moments"), float("nan"))
 
     @classmethod
     def from_llm(
@@ -316,7 +316,7 @@ class Assistant(nn.Module):
     def loss(self, batch: list[Asked], progress: float) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of all parts, times the number of conversations, and that number."""
         means = self.losses(batch)
-        self.told = {k: float(v.detach()) for k, v in means.items()}
+        self.told |= {k: float(v.detach()) for k, v in means.items()}
         total = means["text"] + self.config.moments * means.get("moments", means["text"].new_zeros(()))
         return total * len(batch), torch.tensor(len(batch), device=total.device)
 

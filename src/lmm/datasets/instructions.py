@@ -42,7 +42,8 @@ class Conversation:
                 each repetition, the greatest bend; none where no instant says it
     split       ``train``, ``val``, ``test``, ``zero-shot`` or ``evaluation``
     licence     of motions and words
-    provenance  source (label, measured or caption), of (the data), generator, about (labels of the motion)
+    provenance  source (label, measured or caption), of (the data), generator, about (labels of the motion), and where
+                a kind has them, form (which question it is) and reason (why it cannot be answered)
     """
 
     id: str
@@ -91,7 +92,7 @@ def instructions(
                 split=scene.split,
                 subject=scene.subject,
                 licence=scene.licence,
-                provenance={"source": turn.source, "of": scene.of, "generator": f"{GENERATOR}/{seed}", "about": about},
+                provenance={**turn.why, "of": scene.of, "generator": f"{GENERATOR}/{seed}", "about": about},
             )
 
 

@@ -53,11 +53,11 @@ class Ask:
 
 @dataclass(frozen=True)
 class Turn:
-    """What a conversation needs of a question: see `Conversation`."""
+    """What a conversation needs of a question: see `Conversation`; `why` is for its provenance."""
 
     kind: str
     truth: dict[str, Any]
-    source: str
+    why: dict[str, str]
     motions: list[Recipe]
     moments_s: list[list[float]]
     messages: list[dict[str, str]]
@@ -90,10 +90,12 @@ def _turn(scene: Scene, ask: Ask, draw: random.Random) -> Turn:
         if draw.random() < HIDDEN:
             recipe = {**recipe, "without": [draw.choice(UNNEEDED[limb])]}
     second = ask.second
+    why = {"source": ask.source, "form": ask.form, "reason": slots.get("reason", "")}
+    why = {name: value for name, value in why.items() if value}
     return Turn(
         ask.kind,
         ask.truth,
-        ask.source,
+        why,
         [recipe, *([second.recipe] if second else [])],
         [ask.moments_s, *([second.tops_s if ask.moments_s else []] if second else [])],
         [
@@ -254,17 +256,17 @@ def _next(scene: Scene, draw: random.Random) -> Ask | None:
     motion = scene.first.motion
     at = round(draw.uniform(BEFORE_S, scene.seconds - LEAST_AFTER_S), 2)
     told = facts(cut(motion, at, at + AFTER_S))
-    happens = None if told is None else _happens(told)
-    if happens is None:
+    follows = None if told is None else happens(told)
+    if follows is None:
         return None
     piece = scene.recipe["pieces"][0]
     begin = piece.get("start_s", 0.0)
     recipe = {**scene.recipe, "pieces": [{**piece, "start_s": begin, "end_s": round(begin + at, 4)}]}
-    said = mirrored(happens) if scene.mirrored else happens
+    said = mirrored(follows) if scene.mirrored else follows
     return Ask("next", {"next": said}, "measured", recipe=recipe)
 
 
-def _happens(told: Facts) -> str | None:
+def happens(told: Facts) -> str | None:
     """Return the one thing that a short motion plainly shows, one of [next] of ``instructions.toml``."""
     if told.bow_deg > 90:
         return None
@@ -293,7 +295,8 @@ def _unanswerable(scene: Scene, draw: random.Random) -> Ask | None:
     for reason in draw.sample(reasons, len(reasons)):
         slots = {"reason": reason}
         if reason == "never":
-            never = draw.choice(phrases()["never"])
+            labelled = "style" if "style" in scene.first.labels else "" if scene.order else "description"
+            never = draw.choice([n for n in phrases()["never"] if n.get("unless") != labelled])
             question = draw.choice(never["questions"]).format(limb=draw.choice(["arm", "leg"]))
             return Ask("unanswerable", truth, slots={**slots, "thing": never["thing"]}, question=question)
         if reason == "single":
@@ -322,5 +325,5 @@ KINDS: dict[str, Callable[[Scene, random.Random], Ask | None]] = {
 # How often a kind is asked where it can be: relative.
 WEIGHTS = {
     "exercise": 3, "correct": 3, "side": 2, "count": 3, "direction": 2, "turn": 1, "sequence": 6, "duration": 0.5,
-    "angle": 1, "compare": 1, "caption": 1, "next": 1, "unanswerable": 2,
+    "angle": 2, "compare": 1, "caption": 1, "next": 1, "unanswerable": 2,
 }  # fmt: skip

@@ -230,8 +230,9 @@ def scenes(motions: Motions, seed: int, kit: dict[str, list[dict[str, Any]]], ki
             made += _spoken(name, clip, row, kit_licence)
         for scene in made:
             if len(scene.order) <= 1 and not scene.spoken:
-                partners[(*_person(clip), str(clip.exercise), scene.split)].append(scene)
-                scene = replace(scene, partners=partners[(*_person(clip), str(clip.exercise), scene.split)])
+                same = partners[(*_person(clip), str(clip.exercise), scene.split)]
+                scene = replace(scene, partners=same)
+                same.append(scene)
             out.append(scene)
     yield from out
 

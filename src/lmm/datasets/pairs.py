@@ -93,7 +93,7 @@ def read_pairs(
     ``pairs.jsonl`` with KIT-ML's sentences for CMU trials: their split is ``evaluation``. Motions in pixels have none.
     Raises InputError if a store or the list cannot be read.
     """
-    spoken = _kit(Path(kit)) if kit is not None else {}
+    spoken = read_kit(Path(kit)) if kit is not None else {}
     out: list[Pair] = []
     for store in stores:
         for clip in (store if isinstance(store, Store) else Store(store)).motions():
@@ -141,6 +141,13 @@ def _pair(motion: Motion, text: str, origin: str, split: str, label: dict[str, s
     return Pair(motion, text, origin, str(meta["id"]), str(meta["subject"]), split, licence, label)
 
 
+def texts(motion: Motion, told: Facts | None, part: bool, key: tuple[object, ...]) -> list[tuple[str, str]]:
+    """Return (origin, text) of a stretch of a clip with its facts: a label's, a description's and what is measured."""
+    tellers = {"label": _label, "description": _description, "measured": _measured}
+    said = {origin: say(motion, told, part, key) for origin, say in tellers.items()}
+    return [(origin, text[0]) for origin, text in said.items() if text is not None]
+
+
 Said = tuple[str, dict[str, str]]
 Key = tuple[object, ...]
 
@@ -153,12 +160,12 @@ def _label(motion: Motion, told: Facts | None, part: bool, key: Key) -> Said | N
         return None
     if motion.meta.get("format") == "uiprmd" and "movement" in labels:
         movement, correct = str(labels["movement"]), bool(labels["correct"])
-        side = _moving(told, _limb(labels))
+        side = _moving(told, limb_of(labels))
         label = {"content": f"exercise-{movement}", "correct": str(correct).lower(), **side}
         return sentences.exercise(movement, correct, side.get("side"), *key), label
     if "gesture_name" in labels:
         name = str(labels["gesture_name"]).removesuffix(" left").removesuffix(" right")
-        side = _moving(told, None if name == "shoulder forward elevation" else _limb(labels))
+        side = _moving(told, None if name == "shoulder forward elevation" else limb_of(labels))
         label = {"content": name.replace(" ", "-"), "correct": str(bool(labels["correct"])).lower(), **side}
         quality, position = str(labels["quality"]), str(labels["position"])
         return sentences.gesture(name, quality, position, side.get("side"), *key), label
@@ -189,14 +196,19 @@ def _content(content: str, style: str, told: Facts | None, part: bool, key: Key)
 
 
 def _moving(told: Facts | None, limb: str | None) -> dict[str, str]:
-    """Return the side whose limb moves, if it is measured beyond doubt."""
+    side = moving_side(told, limb)
+    return {"side": side, "limb": limb} if side and limb else {}
+
+
+def moving_side(told: Facts | None, limb: str | None) -> str | None:
+    """Return the side, left or right, whose limb (arm, leg) moves, if it is measured beyond doubt."""
     if told is None or limb is None:
-        return {}
+        return None
     side = told.leg if limb == "leg" else told.arm or told.raises
-    return {"side": side, "limb": limb} if side in ("left", "right") else {}
+    return side if side in ("left", "right") else None
 
 
-def _limb(labels: dict[str, Any]) -> str | None:
+def limb_of(labels: dict[str, Any]) -> str | None:
     """Return the limb that an exercise or a gesture moves, where it is one."""
     if "gesture_name" in labels:
         return "leg" if str(labels["gesture_name"]).startswith("side tap") else "arm"
@@ -216,7 +228,7 @@ def _description(motion: Motion, told: Facts | None, part: bool, key: Key) -> Sa
 def _measured(motion: Motion, told: Facts | None, part: bool, key: Key) -> Said | None:
     """Tell what is measured; not of a leg where an arm exercises (depth sensors lose a leg that another one hides)."""
     said = None if told is None else sentences.measured(told, *key)
-    if said and said[1].get("limb") == "leg" and _limb(motion.meta.get("labels", {})) == "arm":
+    if said and said[1].get("limb") == "leg" and limb_of(motion.meta.get("labels", {})) == "arm":
         return None
     return said
 
@@ -225,8 +237,8 @@ def _style(labels: dict[str, Any]) -> str:
     return sentences.STYLES.get(str(labels["style"]), str(labels["style"]))
 
 
-def _kit(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return trial → rows with KIT-ML's sentences."""
+def read_kit(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return trial → rows with KIT-ML's sentences: start_s, end_s, captions. Raises InputError."""
     out: dict[str, list[dict[str, Any]]] = {}
     for number, line in enumerate(Input(path).text().split("\n"), start=1):
         if not line.strip():

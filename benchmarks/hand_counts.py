@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 import lmm
-from counting import MEASURES, best_guess, peaks, scores
+from counting import MEASURES, scores
 from lmm.analysis.repetitions import Repetition, repetitions
+from lmm.evaluation.counting import best_guess, peaks
 
 
 def by_hand() -> dict[str, Any]:

@@ -18,8 +18,9 @@ from collections import defaultdict
 import numpy as np
 
 import lmm
-from counting import best_guess, peaks, scores
+from counting import scores
 from lmm.analysis.repetitions import repetitions
+from lmm.evaluation.counting import best_guess, peaks
 from lmm.core.motion import Motion
 from lmm.datasets.joining import joined
 

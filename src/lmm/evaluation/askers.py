@@ -30,7 +30,7 @@ from lmm.datasets.answers import answered, exercises
 from lmm.datasets.instructions import Conversation, Motions
 from lmm.datasets.pairs import moving_side
 from lmm.datasets.windows import mirror
-from lmm.evaluation.assistant_cases import REFUSES, Fold, Reading, blanked
+from lmm.evaluation.assistant_cases import REFUSES, Fold, Reading, blanked, pieces
 from lmm.evaluation.counting import best_guess, peaks
 from lmm.evaluation.minirocket import MiniRocket, Ridge
 
@@ -330,7 +330,7 @@ def _range(values: Array | None) -> Array:
 
 
 def _group(c: Conversation) -> int:
-    return min(len(c.motions[0].get("pieces", "1")), 2)
+    return min(pieces(c), 2)
 
 
 def _stated(c: Conversation) -> str:

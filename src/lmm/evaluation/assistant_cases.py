@@ -64,7 +64,14 @@ def setting(conversation: Conversation) -> str:
     if about.get("order"):
         return f"{name}: several exercises"
     count = about.get("count")
-    return name if not count else f"{name}: one repetition" if len(conversation.motions[0].get("pieces", "1")) == 1 else f"{name}: repetitions"
+    if not count:
+        return name
+    return f"{name}: {'one repetition' if pieces(conversation) == 1 else 'repetitions'}"
+
+
+def pieces(conversation: Conversation) -> int:
+    """Return of how many clips the first motion is made."""
+    return len(conversation.motions[0].get("pieces", "1"))
 
 
 def blanked(conversation: Conversation) -> str:
@@ -72,7 +79,8 @@ def blanked(conversation: Conversation) -> str:
     text = conversation.question.lower()
     for name in sorted(exercises(), key=len, reverse=True):
         text = text.replace(name, "_")
-    return f"{len(conversation.motions)} {re.sub(r'\b(?:left|right)\b', '_', text)}"
+    text = re.sub(r"\b(?:left|right)\b", "_", text)
+    return f"{len(conversation.motions)} {text}"
 
 
 class Reading:

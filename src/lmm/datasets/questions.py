@@ -25,6 +25,7 @@ LEAST_DEG, LEAST_SEEN, OUTER = 30.0, 0.9, 98  # of an angle that is asked for; p
 UNLIKE, UNLIKE_DEG = 1.25, 12.0  # ratios, and angles, from which two motions differ
 BEFORE_S, AFTER_S, LEAST_AFTER_S = 1.5, 2.0, 1.0  # of a cut: what is shown, what comes next
 HIDDEN, TURNS = 0.15, 0.2  # share of questions with a part that is missing and not needed; with earlier turns
+STAYING = 0.7  # share of the people on the spot who are not asked how they turn: most do not
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,9 @@ def _turning(scene: Scene, draw: random.Random) -> Ask | None:
         return None
     if told.turn:
         return Ask("turn", {"turn": told.turn}, "measured")
-    return Ask("turn", {"turn": "none"}, "measured") if told.straight else None
+    if not told.straight or (told.stays and draw.random() < STAYING):
+        return None
+    return Ask("turn", {"turn": "none"}, "measured")
 
 
 def _sequence(scene: Scene, draw: random.Random) -> Ask | None:
@@ -199,7 +202,7 @@ def _compare(scene: Scene, draw: random.Random) -> Ask | None:
             continue
         told = _differ(scene, other, form)
         if told is not None:
-            tops = scene.tops_s if scene.exercise else []
+            tops = scene.tops_s if scene.count else []
             source = "label" if form in ("correct", "more") else "measured"
             return Ask("compare", {"compare": told}, source, form, moments_s=tops, second=other)
     return None

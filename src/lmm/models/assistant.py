@@ -34,7 +34,9 @@ from lmm.models.mixture import mixed_states
 from lmm.models.motion_encoder import Clip, read_clip
 from lmm.models.motion_language import MotionLanguageModel
 from lmm.models.one_token import Cache, Steps
+from lmm.models.lora import add_lora, lora_parameters, merged
 from lmm.models.perception import MOST_MOTIONS, Percepts, Perception
+from lmm.models.video_encoder import load_vision, small_vision
 
 LLM, BASE = "llm", "motion-language"  # folders beside the weights
 Part = Literal["projection", "motion", "video", "enhancer", "talker", "branch", "llm", "lora"]
@@ -104,7 +106,7 @@ class Read:
 class Assistant(nn.Module):
     """See the module.
 
-    llm         a causal model of transformers' Llama, Qwen2 or Qwen3 family
+    llm         a causal model of transformers' Llama, Qwen2 or Qwen3 family; one of the hub is frozen at first
     tokenizer   its tokenizer, which knows an end of text
     perception  all else that is trained, but for the branch
     base        the motion-language model that it sits on, left as it is, or None
@@ -128,15 +130,22 @@ class Assistant(nn.Module):
     }  # fmt: skip
 
     def __init__(
-        self, config: AssistantConfig, llm: Any, tokenizer: Any, base: MotionLanguageModel | None = None
+        self,
+        config: AssistantConfig,
+        llm: Any,
+        tokenizer: Any,
+        base: MotionLanguageModel | None = None,
+        vision: Any = None,
     ) -> None:
         super().__init__()
         if tokenizer is None or tokenizer.eos_token_id is None:
             raise LmmError("the language model has no tokenizer that knows an end of text. Add it to it.")
         self.config, self.tokenizer = config, tokenizer
-        self.llm, self.base = llm.eval().requires_grad_(base is None), base
+        self.llm, self.base = llm.eval().requires_grad_(base is None and config.llm is None), base
+        if config.lora_rank:
+            add_lora(self.llm.model.layers, config.lora_rank)
         size = float(llm.get_input_embeddings().weight.detach().float().std())
-        self.own = nn.ModuleDict({"perception": Perception(config, size)})
+        self.own = nn.ModuleDict({"perception": Perception(config, size, vision)})
         self.own.register_parameter("answer", nn.Parameter(size * torch.randn(config.llm_width)))
         if base is not None:
             base.requires_grad_(False).eval()
@@ -144,7 +153,6 @@ class Assistant(nn.Module):
             self.own["norm"] = copy.deepcopy(base.motion.norm).requires_grad_(True)
         self.own.to(llm.dtype)
         self.told: dict[str, float] = {}
-        self._ready: tuple[Any, Any] = (None, None)
 
     @classmethod
     def from_llm(
@@ -153,11 +161,12 @@ class Assistant(nn.Module):
         size: str = "small",
         *,
         branch: str | Path | None = None,
+        vision: str | Path | None = None,
         dtype: torch.dtype = torch.float32,
         **changes: Any,
     ) -> Assistant:
         """Return a new assistant around the language model in a folder or of a name on the hub, or around the
-        motion-language model in the folder `branch`.
+        motion-language model in the folder `branch`. `vision` is a vision model's folder or name on the hub.
 
         `changes` are fields of the config. Raises InputError if the language model is of no family that is known,
         LmmError if there is no such size, or not one of `llm` and `branch` is given.
@@ -173,8 +182,19 @@ class Assistant(nn.Module):
         else:
             model, tokenizer = load_language_model(str(llm), dtype)
             name = None if Path(str(llm)).is_dir() else str(llm)
-        told = {"size": size, "llm": name, "branch": base is not None, "llm_width": model.config.hidden_size}
-        return cls(AssistantConfig(**{**told, **cls.sizes[size], **changes}), model, tokenizer, base)
+        told: dict[str, Any] = {
+            "size": size,
+            "llm": name,
+            "branch": base is not None,
+            "llm_width": model.config.hidden_size,
+        }
+        told |= {**cls.sizes[size], **changes}
+        seen = None
+        if vision is not None:
+            told["vision"], seen = load_vision(vision, dtype)
+        elif told.get("video"):
+            told.setdefault("vision", small_vision(told.get("vision_width", 96)))
+        return cls(AssistantConfig(**told), model, tokenizer, base, seen)
 
     @property
     def perception(self) -> Perception:
@@ -195,14 +215,12 @@ class Assistant(nn.Module):
             self.base.eval()
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_ready": (None, None)}  # what was laid out anew is no part of a copy
-
     # what is trained
 
     def part(self, name: str) -> list[nn.Parameter]:
         """Return the parameters of one of `PARTS`, none where it has no such part. Raises LmmError for another name."""
         p = self.perception
+        lora = lora_parameters(self.llm)
         modules: dict[str, list[Any]] = {
             "projection": [p.words_in, p.key_out, p.segment_out, p.quantity_out, p.marker_out, p.heard_out, p.video_in],
             "motion": [p.motion, p.levels],
@@ -213,15 +231,23 @@ class Assistant(nn.Module):
             "llm": [] if self.base is not None else [self.llm],
             "lora": [],
         }
+        if name == "lora":
+            return lora
         if name not in modules:
             raise LmmError(f"an assistant has no part {name!r}; it has {', '.join(PARTS)}.")
-        found = [q for m in modules[name] if m is not None for q in m.parameters()]
+        added = {id(q) for q in lora}
+        found = [q for m in modules[name] if m is not None for q in m.parameters() if id(q) not in added]
         answer: Any = self.own.answer
         return [*found, p.marker, answer] if name == "projection" else found
 
     def train_only(self, *parts: str) -> None:
-        """Let these of `PARTS` learn and freeze the others. Raises LmmError if there is no such part."""
+        """Let these of `PARTS` learn and freeze the others. Raises LmmError if there is no such part.
+
+        A language model of the hub that learns becomes the assistant's own, and is saved with it.
+        """
         learn = {name: self.part(name) for name in parts}
+        if {"llm", "lora"} & learn.keys():
+            self.config = self.config.model_copy(update={"llm": None})
         for name in PARTS:
             for p in self.part(name):
                 p.requires_grad_(name in learn)
@@ -477,15 +503,17 @@ class Assistant(nn.Module):
         if self.base is not None:
             self.base.save_pretrained(Path(folder) / BASE)
         elif self.config.llm is None:
-            save_language_model(self.llm, self.tokenizer, Path(folder) / LLM, SHARD)
+            save_language_model(merged(self.llm), self.tokenizer, Path(folder) / LLM, SHARD)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32) -> Assistant:
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32, **changes: Any) -> Assistant:
         """Return the assistant of a folder, ready to use, with weights as `dtype`.
 
-        Raises InputError if there is none, its language model is of another width, or weights are missing or damaged.
+        `changes` are fields of the config that take other values. Raises InputError if there is none, its language model is of another width, or weights are missing or damaged.
         """
         config, base = read_config(Path(folder), AssistantConfig), None
+        if changes:
+            config = AssistantConfig.model_validate(config.model_dump() | changes)
         if config.branch:
             base = MotionLanguageModel.from_pretrained(Path(folder) / BASE, dtype)
             llm, tokenizer = base.llm, base.tokenizer

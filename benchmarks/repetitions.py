@@ -20,9 +20,9 @@ import numpy as np
 import lmm
 from counting import scores
 from lmm.analysis.repetitions import repetitions
-from lmm.evaluation.counting import best_guess, peaks
 from lmm.core.motion import Motion
 from lmm.datasets.joining import joined
+from lmm.evaluation.counting import best_guess, peaks
 
 MOST = 12
 

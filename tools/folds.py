@@ -24,7 +24,11 @@ DONE = "folds.json"  # in the folder of a run that is finished: how it was calle
 
 def command(config: str, subject: str, changes: Sequence[str], start: Path | None, out: Path) -> list[str]:
     """Return the call that trains one stage of a fold."""
-    sets = [f"held_out_subjects=[{subject}]", *changes, *([f"start_from={start / 'best'}", "llm=null"] if start else [])]
+    sets = [
+        f"held_out_subjects=[{subject}]",
+        *changes,
+        *([f"start_from={start / 'best'}", "llm=null"] if start else []),
+    ]
     call = [sys.executable, "-c", "from lmm.cli.main import main; raise SystemExit(main())", "train", config]
     return [*call, "-o", str(out), "--resume", *(part for s in sets for part in ("--set", s))]
 

@@ -46,7 +46,10 @@ def test_biases_are_quantiles_of_one_training_series() -> None:
         d, k = divmod(i, 84)
         quantiles = np.arange(used + 1, used + len(biases) + 1) * GOLDEN % 1
         used += len(biases)
-        each = [np.quantile(convolved(one[channels].sum(0)[None], KERNELS[k], fitted.dilations[d])[0], quantiles) for one in x]
+        each = [
+            np.quantile(convolved(one[channels].sum(0)[None], KERNELS[k], fitted.dilations[d])[0], quantiles)
+            for one in x
+        ]
         assert min(np.abs(e - biases).max() for e in each) < 1e-6
 
 
@@ -124,4 +127,6 @@ def test_features_equal_sktimes() -> None:
     channels = np.split(indices, np.cumsum(counts)[:-1])
     split = np.split(biases, np.cumsum(np.repeat(features, 84))[:-1])
     ours = MiniRocket(x.shape[2], dilations, features, channels, split)
-    np.testing.assert_array_equal(ours.transform(x), theirs._transform_multi(x, (counts, indices, dilations, features, biases)))
+    np.testing.assert_array_equal(
+        ours.transform(x), theirs._transform_multi(x, (counts, indices, dilations, features, biases))
+    )

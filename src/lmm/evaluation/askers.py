@@ -36,8 +36,16 @@ from lmm.evaluation.minirocket import MiniRocket, Ridge
 
 Array = NDArray[Any]
 CANNOT = "that cannot be told from the motion."
-ANGLES = ("knee", "hip_flexion", "hip_abduction", "elbow", "shoulder_flexion", "shoulder_abduction", "ankle")  # in ranges by side
-LENGTHS = {1: 64, 2: 128}  # samples of one repetition, of more: what MiniRocket reads
+ANGLES = (
+    "knee",
+    "hip_flexion",
+    "hip_abduction",
+    "elbow",
+    "shoulder_flexion",
+    "shoulder_abduction",
+    "ankle",
+)  # in ranges by side
+LENGTHS, MOST = {1: 64, 2: 128}, {1: 600, 2: 200}  # of one repetition, of more: samples MiniRocket reads, motions
 LEAST_SEEN, OUTER = 0.9, 98
 BATCH, MAX_TOKENS = 16, 48
 
@@ -102,8 +110,10 @@ class Rocket:
     def fit(self, fold: Fold, motions: Motions) -> None:
         self._fitted: dict[int, tuple[Array, MiniRocket, Ridge, dict[str, Ridge]]] = {}
         for group in LENGTHS:
-            # each motion once, with what the labels say of it
-            known = {str(c.motions[0]): c for c in fold.train if c.kind in ("exercise", "correct") and _group(c) == group}
+            # each motion once
+            some = [c for c in fold.train if c.kind in ("exercise", "correct") and _group(c) == group]
+            known = {str(c.motions[0]): c for c in some}
+            known = dict(list(known.items())[:: 1 + len(known) // MOST[group]])
             abouts = [c.provenance["about"] for c in known.values()]
             named, right = [str(a["exercise"]) for a in abouts], [bool(a["correct"]) for a in abouts]
             if len(set(named)) < 2:
@@ -309,7 +319,9 @@ class Rules:
         return off.get((name, False), np.inf) - off.get((name, True), np.inf)
 
     def _away(self, values: Array) -> dict[tuple[str, bool], float]:
-        return {k: float(np.nanmean(((values - m) / self._spread) ** 2)) for k, m in self._means.items()}
+        """Return the mean square distance, in spreads, over what is seen."""
+        off = {k: (values - m) / self._spread for k, m in self._means.items()}
+        return {k: float(np.nanmean(v**2)) if np.isfinite(v).any() else np.inf for k, v in off.items()}
 
     def _of(self, motion: Motion) -> Array:
         """Return least, greatest and range of angles in degrees: of the side that moves more, then of the other."""

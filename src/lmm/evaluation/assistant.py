@@ -88,7 +88,9 @@ def entered(models: str, device: str) -> list[Trained]:
             children = ((p.name, p / "best" if (p / "best").is_dir() else p) for p in sorted(folder.iterdir()))
             found = {n: p for n, p in children if _is_model(p)}
         if not found or label in out:
-            raise LmmError(f"--models: {item!r} {'comes twice' if label in out else 'is no assistant, nor folds of one'}.")
+            raise LmmError(
+                f"--models: {item!r} {'comes twice' if label in out else 'is no assistant, nor folds of one'}."
+            )
         out[label] = Trained(label, found, device)
     return list(out.values())
 
@@ -166,7 +168,9 @@ def _rows(asked: Sequence[Conversation], told: dict[str, Told]) -> list[Row]:
     out = []
     for kind in QUESTIONS:
         own = [i for i, c in enumerate(asked) if kind in (c.kind, REFUSES)]
-        names = list(dict.fromkeys(g for i in own for g in ([*groups(asked[i])][:2] if kind == REFUSES else groups(asked[i]))))
+        names = list(
+            dict.fromkeys(g for i in own for g in ([*groups(asked[i])][:2] if kind == REFUSES else groups(asked[i])))
+        )
         for group in ["all", *sorted(set(names) - {"all"})] if own else []:
             here = [i for i in own if group in groups(asked[i])]
             if len(here) < LEAST or (kind == REFUSES and not any(asked[i].kind == REFUSES for i in here)):
@@ -183,7 +187,9 @@ def _rows(asked: Sequence[Conversation], told: dict[str, Told]) -> list[Row]:
                 found = scores(kind, [asked[i] for i in here], [str(a) for a in answers], weights)
                 row = _row({"kind": kind, "group": group, "model": label}, found, len(people))
                 row |= {"conversations": len(here), "subjects": len(people), "main": MAIN[kind]}
-                row["by_subject"] = dict(zip(people, (_number(v) for v in found[MAIN[kind]][-len(people) :]), strict=True))
+                row["by_subject"] = dict(
+                    zip(people, (_number(v) for v in found[MAIN[kind]][-len(people) :]), strict=True)
+                )
                 main = found[MAIN[kind]][: -len(people)]
                 if first is None:
                     first, row["against"] = main, None
@@ -201,7 +207,9 @@ def _moment_rows(asked: Sequence[Conversation], told: dict[str, Told], lengths: 
             here = [i for i, k in enumerate(t.keys) if k is not None and kind in ("all", asked[i].kind)]
             if len(here) >= LEAST:
                 weights = resamples([asked[i].subject for i in here])
-                found = moments([asked[i] for i in here], [t.keys[i] or [] for i in here], [lengths[i] for i in here], weights)
+                found = moments(
+                    [asked[i] for i in here], [t.keys[i] or [] for i in here], [lengths[i] for i in here], weights
+                )
                 out.append(_row({"model": label, "kind": kind, "conversations": len(here)}, found, 0))
     return out
 
@@ -216,7 +224,13 @@ def _curves(asked: Sequence[Conversation], told: dict[str, Told]) -> list[Row]:
                     if len(here) >= LEAST:
                         weights = resamples([asked[i].subject for i in here])
                         found = scores(kind, [asked[i] for i in here], [str(answers[i]) for i in here], weights)
-                        row: Row = {"model": label, "change": name, "unit": WORSE[name][2], "level": level, "kind": kind}
+                        row: Row = {
+                            "model": label,
+                            "change": name,
+                            "unit": WORSE[name][2],
+                            "level": level,
+                            "kind": kind,
+                        }
                         out.append(_row(row | {"conversations": len(here)}, found, 0))
     return out
 
@@ -237,7 +251,9 @@ def _examples(asked: Sequence[Conversation], told: dict[str, Told]) -> list[Row]
         if own:
             i = own[len(own) // 2]
             said = {label: t.answers[i] for label, t in told.items() if t.answers[i] is not None}
-            out.append({"kind": kind, "id": asked[i].id, "question": asked[i].question, "right": asked[i].answer, "said": said})
+            out.append(
+                {"kind": kind, "id": asked[i].id, "question": asked[i].question, "right": asked[i].answer, "said": said}
+            )
     return out
 
 

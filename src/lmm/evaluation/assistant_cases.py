@@ -57,7 +57,7 @@ def kept(conversations: Sequence[Conversation], most: int) -> list[Conversation]
 
 
 def setting(conversation: Conversation) -> str:
-    """Return where a conversation's motion is from: the device or the data, and one repetition, several, or an order."""
+    """Return where a motion is from, device or data, and whether it is one repetition, several, or an order."""
     p = conversation.provenance
     about = p.get("about") or {}
     name = str(about.get("device") or p.get("of") or "own data")

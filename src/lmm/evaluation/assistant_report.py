@@ -42,7 +42,7 @@ ABOUT = {
     "compare": "Two motions: the first, the second, or the same.",
     "caption": "One reference each, lower case.",
     "next": "The motion is cut; the truth is measured from the rest. A verb phrase, word for word.",
-    "unanswerable": "Refused: of questions that cannot be answered. False refusals: of all others. Balanced: the mean of "
+    "unanswerable": "Refused: of questions that cannot be answered. False refusals: of all others. Balanced: mean of "
     "what is rightly refused and rightly answered, over all conversations.",
 }
 MOMENTS = (_share("hit", "hit"), _share("evenly spaced", "even_hit", None), _share("found", "found"),
@@ -58,16 +58,16 @@ def report(results: Row) -> str:
             told = [note(ABOUT[kind])]
             for group in dict.fromkeys(r["group"] for r in rows):
                 own = [r for r in rows if r["group"] == group]
-                title = f"<h3>{escape(group.capitalize())}: {own[0]['conversations']} conversations, {own[0]['subjects']} people</h3>"
+                title = f"<h3>{escape(group.capitalize())}: {_counts(own[0])}</h3>"
                 told += [title, table([_compared(r) for r in own], _columns(kind, own), lambda r: escape(r["model"]))]
             parts.append(section(kind.capitalize(), *told))
     if results["moments"]:
         text = (
-            f"Where an answer rests on instants. Hit: key frames within {NEAR_S:g} s of one; found: instants with a key "
+            f"Where answers rest on instants. Hit: key frames within {NEAR_S:g} s of one; found: instants with a key "
             "frame that near; beside each, as many evenly spaced frames."
         )
-        parts.append(section("Key frames", note(text), table(
-            results["moments"], MOMENTS, lambda r: f"{escape(r['model'])}<small>{escape(r['kind'])}</small>")))  # fmt: skip
+        rows = table(results["moments"], MOMENTS, lambda r: f"{escape(r['model'])}<small>{escape(r['kind'])}</small>")
+        parts.append(section("Key frames", note(text), rows))
     if results["curves"]:
         parts.append(section("Worse motions", note("Band: 95 % over subjects."), charts(_charts(results["curves"]))))
     parts.append(section("What was said", note("The middle conversation of each kind."), _said(results["said"])))
@@ -96,6 +96,10 @@ def summary(results: Row) -> list[str]:
             cells = ("–" if n not in own or own[n][main] is None else _cell(own[n], main) for n in labels)
             out.append(f"{kind + ' ' + main:24}" + "".join(f"{c:>20}" for c in cells))
     return out
+
+
+def _counts(row: Row) -> str:
+    return f"{row['conversations']} conversations, {row['subjects']} people"
 
 
 def _cell(row: Row, name: str) -> str:
@@ -153,5 +157,3 @@ def _said(rows: list[Row]) -> str:
         body.append(f"<tr><td>{asked}</td><td style='text-align:left'>“{escape(r['question'])}”<br>"
                     f"<b>right: {escape(r['right'])}</b>{answers}</td></tr>")  # fmt: skip
     return f'<div class="wide"><table><tbody>{"".join(body)}</tbody></table></div>'
-
-

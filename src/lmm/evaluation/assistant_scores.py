@@ -32,7 +32,7 @@ from lmm.evaluation import caption_scores
 Array = NDArray[Any]
 REFUSES, NEAR_S = "unanswerable", 0.5
 VALUE = {"duration": "seconds", "angle": "degrees", "count": "count"}  # the number in a truth
-MAIN = {k: "accuracy" for k in QUESTIONS} | {
+MAIN = dict.fromkeys(QUESTIONS, "accuracy") | {
     "correct": "f1", "count": "mae", "duration": "mae", "angle": "mae", "caption": "cider", REFUSES: "balanced",
 }  # fmt: skip
 LOWER = ("mae", "false_refusals")  # is better

@@ -29,5 +29,3 @@ def best_guess(truth: ArrayLike) -> int:
     """Return the constant with the least mean absolute error from counts (N,)."""
     known = np.asarray(truth)
     return min(range(1, int(known.max()) + 1), key=lambda guess: float(np.abs(known - guess).mean()))
-
-

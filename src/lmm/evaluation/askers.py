@@ -264,8 +264,8 @@ class Rules:
         if told is None:
             return None
         if kind == "side":
-            side = moving_side(told, "leg" if "leg" in question else "arm")
-            return {"side": side} if side else None
+            moves = moving_side(told, "leg" if "leg" in question else "arm")
+            return {"side": moves} if moves else None
         if kind == "direction":
             return {"direction": told.direction} if told.direction else None
         return {"turn": told.turn or "none"} if kind == "turn" else None

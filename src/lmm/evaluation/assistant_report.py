@@ -66,8 +66,10 @@ def report(results: Row) -> str:
             f"Where answers rest on instants. Hit: key frames within {NEAR_S:g} s of one; found: instants with a key "
             "frame that near; beside each, as many evenly spaced frames."
         )
-        rows = table(results["moments"], MOMENTS, lambda r: f"{escape(r['model'])}<small>{escape(r['kind'])}</small>")
-        parts.append(section("Key frames", note(text), rows))
+        by_kind = table(
+            results["moments"], MOMENTS, lambda r: f"{escape(r['model'])}<small>{escape(r['kind'])}</small>"
+        )
+        parts.append(section("Key frames", note(text), by_kind))
     if results["curves"]:
         parts.append(section("Worse motions", note("Band: 95 % over subjects."), charts(_charts(results["curves"]))))
     parts.append(section("What was said", note("The middle conversation of each kind."), _said(results["said"])))

@@ -6,7 +6,7 @@ STORE is CMU by `lmm ingest`. Told: each trial's count by hand, by `lmm.analysis
 principal component, and the constant guess that is best on average over all trials; then the share of exact counts, of
 counts off by one at most, and the mean absolute error of each: over all trials with 95 % intervals by bootstrap over
 subjects, and in each split. `matched` are those seen that fall alone into a repetition of lmm's: a count can be right
-of the wrong thing. Nothing was chosen on these trials. An assistant is asked "how many repetitions does the person do?".
+of the wrong thing. Nothing was chosen on these trials. An assistant is asked QUESTION.
 """
 
 from __future__ import annotations

@@ -85,9 +85,8 @@ def convolved(series: Array, kernel: Sequence[int], dilation: int) -> Array:
     """Return Σ_j w_j x[t + (j − 4)·dilation] of `series` (N, T), zero outside: w_j is 2 at `kernel`, else -1."""
     pad = (WEIGHTS - 1) * dilation // 2
     padded = np.pad(series, ((0, 0), (pad, pad)))
-    shifted = [padded[:, j * dilation : j * dilation + series.shape[1]] for j in range(WEIGHTS)]
-    thrice: Array = 3 * sum(shifted[j] for j in kernel)
-    return thrice - sum(shifted)
+    shifted = np.stack([padded[:, j * dilation : j * dilation + series.shape[1]] for j in range(WEIGHTS)])
+    return np.asarray(3 * shifted[list(kernel)].sum(0) - shifted.sum(0))
 
 
 def _dilations(length: int, features: int) -> tuple[Array, Array]:

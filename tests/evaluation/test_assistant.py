@@ -154,7 +154,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 for correct in (True, False):
                     m = uiprmd(made, movement, correct, e)
                     clips.append(m.replace(meta={**m.meta, "id": f"{m.meta['id']}_{s}", "subject": f"uiprmd_{s}"}))
-    return write_store(tmp_path_factory.mktemp("stores") / "s", clips)
+    return write_store(tmp_path_factory.mktemp("stores") / "s", clips).path
 
 
 @pytest.fixture(scope="module")

@@ -116,8 +116,8 @@ def _columns(kind: str, rows: list[Row]) -> list[Column]:
     shown = next(c for c in COLUMNS.get(kind, ACCURACY) if c.path == (main,))
     out = [*COLUMNS.get(kind, ACCURACY)]
     if len({r["model"] for r in rows}) > 1:
-        sign = "lower is better" if main in LOWER else "higher is better"
-        title = f"{rows[0]['model']} less this one, {shown.title} ({sign})"
+        sign = "+ is worse" if main in LOWER else "+ is better"
+        title = f"{rows[0]['model']} − this ({sign})"
         out.append(Column(title, ("difference",), shown.form, None, shown.factor))
     people = rows[0]["by_subject"]
     if 1 < len(people) <= 12:

@@ -1,4 +1,4 @@
-"""What the counting benchmarks share: the baselines that a counter of repetitions must beat, and its scores."""
+"""What the counting benchmarks share: a counter's scores."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
-
-from lmm.analysis.repetitions import _poses
-from lmm.core.motion import Motion
 
 Array = NDArray[Any]
 MEASURES: dict[str, Callable[[Array], Any]] = {
@@ -18,22 +14,6 @@ MEASURES: dict[str, Callable[[Array], Any]] = {
     "off by one": lambda error: (error <= 1).mean(),
     "MAE": lambda error: error.mean(),
 }
-
-
-def peaks(motion: Motion) -> int:
-    """Return the number of peaks of the first principal component, to the side that has more."""
-    poses = _poses(motion)
-    if poses is None:
-        return 0
-    centred = poses - poses.mean(0)
-    line = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
-    least = 0.4 * (np.percentile(line, 95) - np.percentile(line, 5))
-    return max(len(find_peaks(x, prominence=least, distance=0.4 * motion.fps)[0]) for x in (line, -line))
-
-
-def best_guess(truth: Array) -> int:
-    """Return the constant with the least mean absolute error from counts (N,)."""
-    return min(range(1, int(truth.max()) + 1), key=lambda guess: float(np.abs(truth - guess).mean()))
 
 
 def scores(error: Array, subjects: Sequence[str], rng: np.random.Generator) -> str:

@@ -18,10 +18,11 @@ from collections import defaultdict
 import numpy as np
 
 import lmm
-from counting import best_guess, peaks, scores
+from counting import scores
 from lmm.analysis.repetitions import repetitions
 from lmm.core.motion import Motion
 from lmm.datasets.joining import joined
+from lmm.evaluation.counting import best_guess, peaks
 
 MOST = 12
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def evaluate(
     protocol: Annotated[
         str,
-        typer.Argument(help="forecast, rollout, transfer, robustness, probe; generation, caption.", show_default=False),
+        typer.Argument(
+            help="forecast, rollout, transfer, robustness, probe; generation, caption; assistant.", show_default=False
+        ),
     ],
     data: Annotated[
         Path,

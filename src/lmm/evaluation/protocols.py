@@ -48,6 +48,7 @@ PROTOCOLS: dict[str, tuple[Protocol, str]] = {
     "probe": (probe.probe, "all"),
 }
 LANGUAGE = ("generation", "caption")  # of motion-language models: their module needs torch, forecasting does not
+ASSISTANT = "assistant"  # likewise
 
 
 def evaluate(protocol: str, settings: Settings, progress: forecast.Progress) -> dict[str, Any]:
@@ -55,8 +56,9 @@ def evaluate(protocol: str, settings: Settings, progress: forecast.Progress) -> 
 
     Raises InputError or LmmError, in one line, before anything is forecast wherever that can be known.
     """
-    if protocol not in (*PROTOCOLS, *LANGUAGE):
-        raise InputError(f"eval {protocol}", "is not known", f"Choose one of {', '.join((*PROTOCOLS, *LANGUAGE))}")
+    known = (*PROTOCOLS, *LANGUAGE, ASSISTANT)
+    if protocol not in known:
+        raise InputError(f"eval {protocol}", "is not known", f"Choose one of {', '.join(known)}")
     plots.check()
     samples = settings.samples or (DRAWS if protocol in LANGUAGE else FUTURES)
     if settings.samples is not None and not 1 <= settings.samples <= MAX_SAMPLES:
@@ -69,7 +71,7 @@ def evaluate(protocol: str, settings: Settings, progress: forecast.Progress) -> 
     for option, value in (("--encoder", settings.encoder), ("--kit", settings.kit)):
         if value is not None and protocol not in LANGUAGE:
             raise InputError(f"{option} {value}", "is for generation and caption", "Leave it out")
-    if protocol in LANGUAGE:
+    if protocol in (*LANGUAGE, ASSISTANT):
         results, report = _of_language(protocol, settings, samples, progress)
     else:
         options = {} if settings.scale is None else {"scale": settings.scale}
@@ -89,6 +91,10 @@ def summary(results: dict[str, Any]) -> list[str]:
         from lmm.evaluation import language_report
 
         return language_report.summary(results)
+    if results["protocol"] == ASSISTANT:
+        from lmm.evaluation import assistant_report
+
+        return assistant_report.summary(results)
     return (probe_report if results["protocol"] == "probe" else sections).summary(results)
 
 
@@ -96,9 +102,13 @@ def _of_language(
     protocol: str, settings: Settings, samples: int, progress: forecast.Progress
 ) -> tuple[dict[str, Any], str]:
     try:
-        from lmm.evaluation import language
+        from lmm.evaluation import assistant, language
     except ModuleNotFoundError as e:
         raise LmmError(f"eval {protocol} needs {e.name}: pip install 'large-movement-model[language]'.") from None
+    if protocol == ASSISTANT:
+        return assistant.evaluate_assistant(
+            str(settings.data), settings.models, settings.split, settings.samples, settings.device, progress
+        )
     run = language.evaluate_generation if protocol == "generation" else language.evaluate_caption
     cases = language.cases_of(str(settings.data), settings.split, settings.kit)
     return run(cases, settings.models, samples, settings.device, settings.encoder or language.ENCODER, progress)

@@ -14,39 +14,24 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import lmm
 from counting import best_guess, peaks, scores
 from lmm.analysis.repetitions import repetitions
-from lmm.core.motion import Motion, make_motion
+from lmm.core.motion import Motion
+from lmm.datasets.joining import joined
 
-Array = NDArray[Any]
 MOST = 12
 
 
-def joined(clips: list[Motion], rng: np.random.Generator) -> Motion:
-    fps = clips[0].fps
-    pieces: list[Array] = []
-    for clip in clips:
-        frames = max(3, round(clip.num_frames / rng.uniform(0.8, 1.25)))
-        at = np.linspace(0, clip.num_frames - 1, frames)
-        p = clip.positions.astype(np.float64)
-        low = np.minimum(at.astype(int), clip.num_frames - 2)
-        part = (at - low)[:, None, None]
-        piece = (1 - part) * p[low] + part * p[low + 1]
-        if pieces:
-            before = pieces[-1][-1]
-            piece = piece + np.where(np.isfinite(before[8] - piece[0, 8]), before[8] - piece[0, 8], 0) * [1, 0, 1]
-            pause = max(round(0.2 * fps), round(rng.uniform(0, 1.5) * fps))
-            s = np.linspace(0, 1, pause + 2)[1:-1, None, None]
-            s = 3 * s**2 - 2 * s**3
-            pieces.append((1 - s) * before + s * piece[0])
-        pieces.append(piece)
-    return make_motion(np.concatenate(pieces), fps, clips[0].skeleton, clips[0].space)
+def sequence(clips: list[Motion], rng: np.random.Generator) -> Motion:
+    speeds, pauses = [], []
+    for k in range(len(clips)):
+        speeds.append(rng.uniform(0.8, 1.25))
+        pauses.append(rng.uniform(0, 1.5) if k else 0.0)
+    return joined(clips, speeds, pauses)
 
 
 def main() -> None:
@@ -70,7 +55,7 @@ def main() -> None:
         name = names[int(rng.integers(len(names)))]
         count = 1 + k % MOST
         clips = [groups[name][int(i)] for i in rng.integers(len(groups[name]), size=count)]
-        motion = joined(clips, rng)
+        motion = sequence(clips, rng)
         rows.append((name, count, len(repetitions(motion)), peaks(motion)))
     guess = best_guess(np.array([r[1] for r in rows]))
     for device in ("kinect", "vicon"):

@@ -35,11 +35,12 @@ AGREE = 1.0  # of the greatest distance: how far apart beginning and end may be 
 
 @dataclass(frozen=True)
 class Repetition:
-    """`start_s`, `end_s` on the motion's clock; `reach`, the greatest distance from rest, body lengths."""
+    """`start_s`, `end_s` on the motion's clock; `reach`, the greatest distance from rest, body lengths, at `top_s`."""
 
     start_s: float
     end_s: float
     reach: float
+    top_s: float
 
 
 def repetitions(motion: Motion) -> list[Repetition]:
@@ -56,7 +57,8 @@ def repetitions(motion: Motion) -> list[Repetition]:
     left, right = peak_widths(padded, tops, BOUNDS, (told["prominences"], told["left_bases"], told["right_bases"]))[2:]
     seconds = np.interp([left - 1, right - 1], np.arange(motion.num_frames), motion.clock)
     return [
-        Repetition(float(start), float(end), float(padded[top])) for start, end, top in zip(*seconds, tops, strict=True)
+        Repetition(float(start), float(end), float(padded[top]), float(motion.clock[top - 1]))
+        for start, end, top in zip(*seconds, tops, strict=True)
     ]
 
 

@@ -153,12 +153,12 @@ def _label(motion: Motion, told: Facts | None, part: bool, key: Key) -> Said | N
         return None
     if motion.meta.get("format") == "uiprmd" and "movement" in labels:
         movement, correct = str(labels["movement"]), bool(labels["correct"])
-        side = _moving(told, _limb(labels))
+        side = _moving(told, limb_of(labels))
         label = {"content": f"exercise-{movement}", "correct": str(correct).lower(), **side}
         return sentences.exercise(movement, correct, side.get("side"), *key), label
     if "gesture_name" in labels:
         name = str(labels["gesture_name"]).removesuffix(" left").removesuffix(" right")
-        side = _moving(told, None if name == "shoulder forward elevation" else _limb(labels))
+        side = _moving(told, None if name == "shoulder forward elevation" else limb_of(labels))
         label = {"content": name.replace(" ", "-"), "correct": str(bool(labels["correct"])).lower(), **side}
         quality, position = str(labels["quality"]), str(labels["position"])
         return sentences.gesture(name, quality, position, side.get("side"), *key), label
@@ -189,14 +189,19 @@ def _content(content: str, style: str, told: Facts | None, part: bool, key: Key)
 
 
 def _moving(told: Facts | None, limb: str | None) -> dict[str, str]:
-    """Return the side whose limb moves, if it is measured beyond doubt."""
+    side = moving_side(told, limb)
+    return {"side": side, "limb": limb} if side and limb else {}
+
+
+def moving_side(told: Facts | None, limb: str | None) -> str | None:
+    """Return the side, left or right, whose limb (arm, leg) moves, if it is measured beyond doubt."""
     if told is None or limb is None:
-        return {}
+        return None
     side = told.leg if limb == "leg" else told.arm or told.raises
-    return {"side": side, "limb": limb} if side in ("left", "right") else {}
+    return side if side in ("left", "right") else None
 
 
-def _limb(labels: dict[str, Any]) -> str | None:
+def limb_of(labels: dict[str, Any]) -> str | None:
     """Return the limb that an exercise or a gesture moves, where it is one."""
     if "gesture_name" in labels:
         return "leg" if str(labels["gesture_name"]).startswith("side tap") else "arm"
@@ -216,7 +221,7 @@ def _description(motion: Motion, told: Facts | None, part: bool, key: Key) -> Sa
 def _measured(motion: Motion, told: Facts | None, part: bool, key: Key) -> Said | None:
     """Tell what is measured; not of a leg where an arm exercises (depth sensors lose a leg that another one hides)."""
     said = None if told is None else sentences.measured(told, *key)
-    if said and said[1].get("limb") == "leg" and _limb(motion.meta.get("labels", {})) == "arm":
+    if said and said[1].get("limb") == "leg" and limb_of(motion.meta.get("labels", {})) == "arm":
         return None
     return said
 

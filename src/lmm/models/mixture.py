@@ -27,15 +27,19 @@ def mixed_states(
     exists: Tensor,
     x: Tensor,
     cache: Cache | None = None,
+    still: bool | None = None,
 ) -> Tensor:
     """Return the normed states (B, T, width) of tokens x (B, T, width); 0 where none `exists` (B, T).
 
     A token goes through the second set where `is_second` (B, T), else through the first. Padding is on the right.
     `rotary` gives (cos, sin) of positions; a `cache` keeps keys and values. If the first set is frozen, nothing is
-    kept for gradients of its tokens before any of the second set, which have none.
+    kept for gradients of its tokens before any of the second set, which have none, unless what enters learns: say by
+    `still` whether that is so.
     """
+    if still is None:
+        still = not first[1].weight.requires_grad
     free = exists & (is_second.cumsum(1) == 0)
-    groups = [_Group(first, free, still=not first[1].weight.requires_grad)]
+    groups = [_Group(first, free, still=still)]
     groups += [_Group(first, exists & ~is_second & ~free), _Group(second, exists & is_second)]
     places = torch.cat([g.places for g in groups])
     # from the groups' rows to B · T; padding takes a row of 0 behind them

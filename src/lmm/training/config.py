@@ -35,7 +35,7 @@ class RunConfig(BaseModel):
     lr, schedule, warmup_steps, weight_decay, clip_norm, ema   of AdamW and of the averaged weights that are kept
     patience             epochs without a better validation loss after which training stops; 0: never
     val_windows          windows held out to choose the weights by, always the same
-    precision            ``bf16`` computes in bfloat16 where that is safe (GPU)
+    precision            ``bf16`` computes in bfloat16 where that is safe: faster on GPUs, and CPUs with AVX-512 BF16
     workers              processes that cut windows; 0: none
     checkpoint_steps     steps between checkpoints, from which `--resume` goes on exactly
     """

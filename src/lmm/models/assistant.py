@@ -1,0 +1,519 @@
+"""The motion assistant: questions about a person's movement, answered in words from motion, video and text together.
+
+After "Human Motion Instruction Tuning", CVPR 2025 (no code released): native motion through a spatio-temporal encoder,
+enhanced by video, through the Cross Talker into a language model, which reads
+
+    BOS  earlier turns  question  (marker  key frames  segments  quantity) of each motion  answer marker  answer
+
+Words enter as the language model has them, those of the question with what motion told them (F_T', equation 6 of
+`cross_talker`) added; all else by projections that are learned. The quantity token holds Fourier features of the sum of
+the gates (equation 7). The language model is tuned whole, by LoRA, or left frozen; on a motion-language model
+(``branch``) words go through its untouched text weights and the assistant's own tokens through a set of weights that
+begins as its motion branch: no word of text without motion changes, and it still makes motion.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmm.core.errors import InputError, LmmError
+from lmm.core.motion import Motion
+from lmm.models.assistant_config import AssistantConfig
+from lmm.models.config import read_config
+from lmm.models.files import SHARD, load_weights, save_model
+from lmm.models.language import load_language_model, save_language_model
+from lmm.models.mixture import mixed_states
+from lmm.models.motion_encoder import Clip, read_clip
+from lmm.models.motion_language import MotionLanguageModel
+from lmm.models.one_token import Cache, Steps
+from lmm.models.perception import MOST_MOTIONS, Percepts, Perception
+
+LLM, BASE = "llm", "motion-language"  # folders beside the weights
+Part = Literal["projection", "motion", "video", "enhancer", "talker", "branch", "llm", "lora"]
+PARTS: tuple[Part, ...] = get_args(Part)
+LONGEST_QUESTION = 96  # tokens at the end of what was said that the Cross Talker reads
+BUMP_S = 0.15  # standard deviation of the bump that stands for a moment
+TOTAL = 0.1  # weight of the error of the quantity, against that of the gates
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question about motions.
+
+    question   the last that was said
+    clips      one motion, or two to compare; clips that are the same object are looked at once a batch
+    history    earlier questions and answers
+    answer     what is right, to learn from
+    moments_s  of each motion the instants on which the answer rests, in seconds from the start of the clip; None: untold
+    """
+
+    question: str
+    clips: tuple[Clip, ...] = ()
+    history: tuple[tuple[str, str], ...] = ()
+    answer: str | None = None
+    moments_s: tuple[tuple[float, ...] | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class KeyFrame:
+    """A moment on which an answer rests: when (the motion's own clock), its score, and how far its window reaches."""
+
+    time_s: float
+    weight: float
+    radius_s: float
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was looked at in one motion: key frames, those of the highest scores first, and the sum of the gates."""
+
+    key_frames: tuple[KeyFrame, ...]
+    quantity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """B conversations as the language model takes them, padded on the right to T tokens.
+
+    embedded   (B, T, llm_width)
+    own        (B, T) True at the assistant's own tokens
+    exists     (B, T)
+    learn_at   (X,) number, row after row, of the token before each token of an answer
+    learn      (X,) that token's id
+    percepts   of each pair of a question and a motion; None where nothing is looked at
+    pairs      (row, which motion) of each pair
+    """
+
+    embedded: Tensor
+    own: Tensor
+    exists: Tensor
+    learn_at: Tensor
+    learn: Tensor
+    percepts: Percepts | None
+    pairs: list[tuple[int, int]]
+
+
+class Assistant(nn.Module):
+    """See the module.
+
+    llm         a causal model of transformers' Llama, Qwen2 or Qwen3 family
+    tokenizer   its tokenizer, which knows an end of text
+    perception  all else that is trained, but for the branch
+    base        the motion-language model that it sits on, left as it is, or None
+    told        the parts of the last loss, by name
+    """
+
+    architecture: ClassVar[str] = "assistant"
+    sizes: ClassVar[dict[str, dict[str, int]]] = {
+        "tiny": {
+            "joint_width": 16, "joint_heads": 2, "joint_layers": 1,
+            "width": 32, "heads": 2, "hidden": 64, "layers": 1, "keys": 4, "vision_width": 32,
+        },
+        "small": {
+            "joint_width": 32, "joint_heads": 4, "joint_layers": 1,
+            "width": 128, "heads": 4, "hidden": 256, "layers": 3,
+        },
+        "base": {
+            "joint_width": 64, "joint_heads": 4, "joint_layers": 2,
+            "width": 384, "heads": 8, "hidden": 1536, "layers": 6, "keys": 16, "vision_width": 384,
+        },
+    }  # fmt: skip
+
+    def __init__(
+        self, config: AssistantConfig, llm: Any, tokenizer: Any, base: MotionLanguageModel | None = None
+    ) -> None:
+        super().__init__()
+        if tokenizer is None or tokenizer.eos_token_id is None:
+            raise LmmError("the language model has no tokenizer that knows an end of text. Add it to it.")
+        self.config, self.tokenizer = config, tokenizer
+        self.llm, self.base = llm.eval().requires_grad_(base is None), base
+        size = float(llm.get_input_embeddings().weight.detach().float().std())
+        self.own = nn.ModuleDict({"perception": Perception(config, size)})
+        self.own.register_parameter("answer", nn.Parameter(size * torch.randn(config.llm_width)))
+        if base is not None:
+            base.requires_grad_(False).eval()
+            self.own["layers"] = copy.deepcopy(base.motion.layers).requires_grad_(True)
+            self.own["norm"] = copy.deepcopy(base.motion.norm).requires_grad_(True)
+        self.own.to(llm.dtype)
+        self.told: dict[str, float] = {}
+        self._ready: tuple[Any, Any] = (None, None)
+
+    @classmethod
+    def from_llm(
+        cls,
+        llm: str | Path | None = None,
+        size: str = "small",
+        *,
+        branch: str | Path | None = None,
+        dtype: torch.dtype = torch.float32,
+        **changes: Any,
+    ) -> Assistant:
+        """Return a new assistant around the language model in a folder or of a name on the hub, or around the
+        motion-language model in the folder `branch`.
+
+        `changes` are fields of the config. Raises InputError if the language model is of no family that is known,
+        LmmError if there is no such size, or not one of `llm` and `branch` is given.
+        """
+        if size not in cls.sizes:
+            raise LmmError(f"assistant has no size {size!r}; it has {', '.join(cls.sizes)}.")
+        if (llm is None) == (branch is None):
+            raise LmmError("an assistant begins with a language model or a motion-language model: give one of them.")
+        base, name = None, None
+        if branch is not None:
+            base = MotionLanguageModel.from_pretrained(branch, dtype)
+            model, tokenizer = base.llm, base.tokenizer
+        else:
+            model, tokenizer = load_language_model(str(llm), dtype)
+            name = None if Path(str(llm)).is_dir() else str(llm)
+        told = {"size": size, "llm": name, "branch": base is not None, "llm_width": model.config.hidden_size}
+        return cls(AssistantConfig(**{**told, **cls.sizes[size], **changes}), model, tokenizer, base)
+
+    @property
+    def perception(self) -> Perception:
+        found: Any = self.own["perception"]
+        return found  # type: ignore[no-any-return]
+
+    def read(self, motion: Motion, video: Tensor | None = None) -> Clip:
+        """Return a BODY_25 motion in metres as a clip; of a long one its last `longest_frames`.
+
+        Raises MotionError if it is in pixels or another skeleton, or neither mid-hip nor neck is ever seen.
+        """
+        return read_clip(motion, self.config.spec, self.config.longest_frames, video)
+
+    def train(self, mode: bool = True) -> Assistant:
+        super().train(mode)
+        self.llm.eval()  # language models of these families have no dropout of their own
+        if self.base is not None:
+            self.base.eval()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_ready": (None, None)}  # what was laid out anew is no part of a copy
+
+    # what is trained
+
+    def part(self, name: str) -> list[nn.Parameter]:
+        """Return the parameters of one of `PARTS`, none where it has no such part. Raises LmmError for another name."""
+        p = self.perception
+        modules: dict[str, list[Any]] = {
+            "projection": [p.words_in, p.key_out, p.segment_out, p.quantity_out, p.marker_out, p.heard_out, p.video_in],
+            "motion": [p.motion, p.levels],
+            "video": [p.video],
+            "enhancer": [p.enhancer],
+            "talker": [p.talker],
+            "branch": [self.own["layers"], self.own["norm"]] if "layers" in self.own else [],
+            "llm": [] if self.base is not None else [self.llm],
+            "lora": [],
+        }
+        if name not in modules:
+            raise LmmError(f"an assistant has no part {name!r}; it has {', '.join(PARTS)}.")
+        found = [q for m in modules[name] if m is not None for q in m.parameters()]
+        answer: Any = self.own.answer
+        return [*found, p.marker, answer] if name == "projection" else found
+
+    def train_only(self, *parts: str) -> None:
+        """Let these of `PARTS` learn and freeze the others. Raises LmmError if there is no such part."""
+        learn = {name: self.part(name) for name in parts}
+        for name in PARTS:
+            for p in self.part(name):
+                p.requires_grad_(name in learn)
+
+    def parameter_groups(self, rates: dict[str, float] | None = None) -> list[dict[str, Any]]:
+        """Return what an optimizer takes: a group a part that learns, with its ``scale`` of the learning rate."""
+        groups = []
+        for name in PARTS:
+            learning = [p for p in self.part(name) if p.requires_grad]
+            if learning:
+                groups.append({"name": name, "params": learning, "scale": (rates or {}).get(name, 1.0)})
+        return groups
+
+    # all tokens at once
+
+    def pack(self, asked: list[Asked]) -> Read:
+        """Return conversations as the language model takes them, with their answers where they have one.
+
+        Raises LmmError if there is none, a question is empty, or one is too long for the language model or has more
+        motions than are understood.
+        """
+        device, sees = self.perception.marker.device, self.config.motion or self.config.video
+        before, after = zip(*(self._words(a) for a in asked), strict=True) if asked else ((), ())
+        for a, ids in zip(asked, before, strict=True):
+            if not a.question.strip():
+                raise LmmError("an empty question was asked. Ask something.")
+            if len(a.clips) > MOST_MOTIONS:
+                raise LmmError(f"{len(a.clips)} motions were asked about at once. Give {MOST_MOTIONS} at most.")
+        if not asked:
+            raise LmmError("nothing was asked.")
+        pairs = [(row, which) for row, a in enumerate(asked) for which in range(len(a.clips) if sees else 0)]
+        percepts, kept = None, []
+        if pairs:
+            clips = list({id(c): c for a in asked for c in a.clips}.values())
+            number = {id(c): i for i, c in enumerate(clips)}
+            asks = [before[row][-LONGEST_QUESTION:] for row, _ in pairs]
+            ids, is_word = _padded(asks, device)
+            of = [number[id(asked[row].clips[which])] for row, which in pairs]
+            words = self.llm.get_input_embeddings()(ids)
+            percepts = self.perception(clips, of, [which for _, which in pairs], words, is_word)
+            kept = [torch.tensor(x).nonzero()[:, 0].tolist() for x in percepts.is_token.tolist()]
+        # each row's tokens: ids of words, -1 where one is the assistant's own
+        rows, own, heard, learn_at, learn = [], [], [], [], []
+        of_row: dict[int, list[int]] = {}
+        for i, (row, _) in enumerate(pairs):
+            of_row.setdefault(row, []).append(i)
+        sizes = [
+            len(b) + sum(len(kept[i]) for i in of_row.get(row, [])) + 1 + len(after[row])
+            for row, b in enumerate(before)
+        ]
+        longest = max(sizes)
+        most = int(self.llm.config.max_position_embeddings)
+        if longest > most:
+            raise LmmError(f"a conversation of {longest} tokens is longer than the {most} that are read. Shorten it.")
+        for row, (b, a) in enumerate(zip(before, after, strict=True)):
+            line, start = list(b), row * longest
+            for i in of_row.get(row, []):
+                reach = min(len(b), LONGEST_QUESTION)
+                heard += [(start + len(b) - reach + j, i, j) for j in range(reach)]
+                own += [(start + len(line) + j, i, u) for j, u in enumerate(kept[i])]
+                line += [-1] * len(kept[i])
+            own.append((start + len(line), -1, 0))  # the answer marker
+            line.append(-1)
+            learn_at += range(start + len(line) - 1, start + len(line) - 1 + len(a))
+            learn += a
+            rows.append(line + a)
+        ids, exists = _padded(rows, device)
+        is_own = ids < 0
+        x = self.llm.get_input_embeddings()(ids.clamp(min=0)).flatten(0, 1)
+        answer: Any = self.own.answer
+        if percepts is None:
+            tokens = answer[None]
+            source = [0 for _ in own]
+        else:
+            units = percepts.tokens.shape[1]
+            tokens = torch.cat([percepts.tokens.flatten(0, 1), answer[None]])
+            source = [len(tokens) - 1 if i < 0 else i * units + u for _, i, u in own]
+            length = percepts.heard.shape[1]
+            told = percepts.heard.flatten(0, 1)[torch.tensor([i * length + j for _, i, j in heard], device=device)]
+            x = x.index_add(0, torch.tensor([at for at, _, _ in heard], device=device), told.to(x.dtype))
+        at = torch.tensor([at for at, _, _ in own], device=device)
+        x = x.index_copy(0, at, tokens[torch.tensor(source, device=device)].to(x.dtype)).unflatten(0, ids.shape)
+        places, wanted = (torch.tensor(v, dtype=torch.int64, device=device) for v in (learn_at, learn))
+        return Read(x, is_own, exists, places, wanted, percepts, pairs)
+
+    def forward(self, read: Read, cache: Cache | None = None) -> Tensor:
+        """Return the normed states (B, T, llm_width); a `cache` keeps keys and values. States of padding are 0."""
+        llm = self.llm.model
+        text = (llm.layers, llm.norm)
+        second: Any = (self.own["layers"], self.own["norm"]) if "layers" in self.own else text
+        return mixed_states(text, second, llm.rotary_emb, read.own, read.exists, read.embedded, cache, still=False)
+
+    # training
+
+    def losses(self, asked: list[Asked]) -> dict[str, Tensor]:
+        """Return the mean of each part of the loss.
+
+        text     cross-entropy in nats of each token of an answer
+        moments  of the gates, where it is told on which moments an answer rests: for each motion the mean binary
+                 cross-entropy to bumps of unit mass on its moments, plus `TOTAL` times the relative error of quantity
+        """
+        read = self.pack(asked)
+        states = self(read).flatten(0, 1)[read.learn_at]
+        logits = self.llm.get_output_embeddings()(states).float()
+        out = {"text": F.cross_entropy(logits, read.learn)}
+        told = [
+            (p, asked[row].moments_s[which])
+            for p, (row, which) in enumerate(read.pairs)
+            if which < len(asked[row].moments_s) and asked[row].moments_s[which] is not None
+        ]
+        if self.config.moments and told and read.percepts is not None:
+            talk, seconds = read.percepts.talk, read.percepts.seconds
+            rows = torch.tensor([p for p, _ in told], device=seconds.device)
+            exists = talk.exists[rows]
+            wanted = torch.stack([bumps(m or (), seconds) for _, m in told]) * exists
+            each = F.binary_cross_entropy_with_logits(talk.gate_logits[rows], wanted.clamp(max=1), reduction="none")
+            mean = (each * exists).sum(1) / exists.sum(1)
+            total = wanted.sum(1)
+            miss = F.smooth_l1_loss(talk.quantity[rows], total, reduction="none")
+            out["moments"] = (mean + TOTAL * miss).mean()
+        return out
+
+    def loss(self, batch: list[Asked], progress: float) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of all parts, times the number of conversations, and that number."""
+        means = self.losses(batch)
+        self.told = {k: float(v.detach()) for k, v in means.items()}
+        total = means["text"] + self.config.moments * means.get("moments", means["text"].new_zeros(()))
+        return total * len(batch), torch.tensor(len(batch), device=total.device)
+
+    def validation(self, batch: list[Asked]) -> tuple[Tensor, Tensor]:
+        self.eval()
+        return self.loss(batch, 1.0)
+
+    # answers
+
+    def answer(
+        self, asked: Asked, generator: torch.Generator | None = None, max_tokens: int = 96, temperature: float = 0.0
+    ) -> Iterator[int]:
+        """Return the token ids of the answer, one after another, up to the end of text, which is left out.
+
+        At temperature 0 each is the likeliest; above, they are drawn with `generator`. Raises LmmError for numbers out
+        of range and as `pack` does.
+        """
+        self._check(max_tokens, temperature)
+        return (int(ids[0]) for ids, alive in self._stream([asked], generator, max_tokens, temperature) if alive[0])
+
+    def answers(
+        self,
+        asked: list[Asked],
+        generator: torch.Generator | None = None,
+        max_tokens: int = 96,
+        temperature: float = 0.0,
+    ) -> list[str]:
+        """Return the answers to several questions, side by side: each as `answer` would give it."""
+        self._check(max_tokens, temperature)
+        kept: list[list[int]] = [[] for _ in asked]
+        for ids, alive in self._stream(asked, generator, max_tokens, temperature):
+            for row in alive.nonzero()[:, 0].tolist():
+                kept[row].append(int(ids[row]))
+        return [self.text(k) for k in kept]
+
+    def text(self, ids: list[int]) -> str:
+        """Return the text of an answer's token ids."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    @torch.inference_mode()
+    def look(self, asked: Asked) -> list[Looked]:
+        """Return for each motion on which moments the answer to a question rests; none where nothing is looked at."""
+        self.eval()
+        percepts = self.pack([replace(asked, answer=None)]).percepts
+        if percepts is None:
+            return []
+        talk, out = percepts.talk, []
+        for p, clip in enumerate(asked.clips):
+            frames = [
+                KeyFrame(
+                    clip.start_s + float(percepts.seconds[j]), float(talk.scores[p, j]), float(talk.radius_s[p, k])
+                )
+                for k, j in enumerate(talk.chosen[p].tolist())
+                if talk.is_key[p, k]
+            ]
+            frames.sort(key=lambda f: -f.weight)
+            out.append(Looked(tuple(frames), float(talk.quantity[p])))
+        return out
+
+    def key_frames(self, asked: Asked) -> list[list[KeyFrame]]:
+        """Return the key frames of each motion, those of the highest scores first."""
+        return [list(seen.key_frames) for seen in self.look(asked)]
+
+    @torch.inference_mode()
+    def _stream(
+        self, asked: list[Asked], generator: torch.Generator | None, max_tokens: int, temperature: float
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return the next token (B,) of each answer, and which rows still have one (B,), until none has."""
+        self.eval()
+        read = self.pack([replace(a, answer=None) for a in asked])
+        lengths, device = read.exists.sum(1), read.exists.device
+        most = int(self.llm.config.max_position_embeddings)
+        if int(lengths.max()) + max_tokens > most:
+            raise LmmError(
+                f"a conversation of {int(lengths.max())} tokens is too long: the language model reads {most}, of which "
+                f"{max_tokens} are for the answer. Shorten it."
+            )
+        layers, norm = self.llm.model.layers, self.llm.model.norm
+        a = layers[0].self_attn
+        heads = a.k_proj.out_features // a.head_dim
+        cache = Cache(len(layers), heads, a.head_dim, lengths, max_tokens, self.llm.model.rotary_emb, read.embedded)
+        states = self(read, cache)[torch.arange(len(asked), device=device), lengths - 1]
+        step = Steps(layers, norm, packed=False)
+        alive = torch.ones(len(asked), dtype=torch.bool, device=device)
+        ends = torch.tensor(sorted(self._ends()), device=device)
+        for _ in range(max_tokens):
+            logits = self.llm.get_output_embeddings()(states).float()
+            if temperature:
+                shares = torch.softmax((logits - logits.amax(1, keepdim=True)).double() / temperature, dim=-1)
+                ids = torch.multinomial(shares, 1, generator=generator)[:, 0]
+            else:
+                ids = logits.argmax(1)
+            alive = alive & ~torch.isin(ids, ends)
+            if not alive.any():
+                return
+            yield ids, alive
+            states = step(self.llm.get_input_embeddings()(ids), cache)
+
+    def _check(self, max_tokens: int, temperature: float) -> None:
+        if max_tokens < 1 or not 0 <= temperature <= 100:
+            raise LmmError(
+                f"{max_tokens} tokens at temperature {temperature} were asked for. Give at least 1, and 0 to 100."
+            )
+
+    def _words(self, asked: Asked) -> tuple[list[int], list[int]]:
+        """Return the token ids of all that was said up to the question, and of the answer."""
+
+        def ids(text: str) -> list[int]:
+            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+        said = "".join(f"{question.strip()}\n{answer.strip()}\n" for question, answer in asked.history)
+        before = [*self.tokenizer("")["input_ids"], *ids(said + asked.question.strip() + "\n")]
+        return before, [] if asked.answer is None else [*ids(asked.answer.strip()), self.tokenizer.eos_token_id]
+
+    def _ends(self) -> set[int]:
+        ends = [self.llm.config.eos_token_id, self.tokenizer.eos_token_id]
+        return {i for e in ends if e is not None for i in (e if isinstance(e, list) else [e])}
+
+    # files
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, the weights (in shards under 16 MiB), the language model in the folder ``llm`` (unless the
+        config names one of the hub) or the motion-language model in ``motion-language`` and, where there is none, a
+        README.md.
+        """
+        save_model(self.own, self.config, Path(folder), self.config.name)
+        if self.base is not None:
+            self.base.save_pretrained(Path(folder) / BASE)
+        elif self.config.llm is None:
+            save_language_model(self.llm, self.tokenizer, Path(folder) / LLM, SHARD)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32) -> Assistant:
+        """Return the assistant of a folder, ready to use, with weights as `dtype`.
+
+        Raises InputError if there is none, its language model is of another width, or weights are missing or damaged.
+        """
+        config, base = read_config(Path(folder), AssistantConfig), None
+        if config.branch:
+            base = MotionLanguageModel.from_pretrained(Path(folder) / BASE, dtype)
+            llm, tokenizer = base.llm, base.tokenizer
+        else:
+            llm, tokenizer = load_language_model(Path(folder) / LLM if config.llm is None else config.llm, dtype)
+        if config.llm_width != llm.config.hidden_size:
+            raise InputError(
+                folder,
+                f"is made for a language model {config.llm_width} wide, and its own is {llm.config.hidden_size}",
+                "Copy both again, as they were saved",
+            )
+        model = cls(config, llm, tokenizer, base)
+        load_weights(model.own, Path(folder))
+        return model.eval()
+
+
+def bumps(moments_s: tuple[float, ...], seconds: Tensor) -> Tensor:
+    """Return a Gaussian of unit mass over the tokens at `seconds` (N,) for each moment, summed: (N,)."""
+    moments = torch.tensor(moments_s, dtype=seconds.dtype, device=seconds.device)
+    shares = torch.softmax(-0.5 * ((seconds - moments[:, None]) / BUMP_S) ** 2, dim=-1)
+    return shares.sum(0)
+
+
+def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return rows of ids (B, longest), 0 on the right of each, and where they are (B, longest)."""
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
+    exists = torch.zeros(ids.shape, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        exists[i, : len(row)] = True
+    return ids.to(device), exists.to(device)

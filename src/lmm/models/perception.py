@@ -1,0 +1,126 @@
+"""What an assistant sees, as tokens of its language model: encoders, feature enhancer, Cross Talker, projections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lmm.core.errors import LmmError
+from lmm.models.assistant_config import AssistantConfig
+from lmm.models.blocks import time_encoding
+from lmm.models.codec import quantise
+from lmm.models.cross_talker import CrossTalker, FeatureEnhancer, Talk
+from lmm.models.motion_encoder import Clip, MotionEncoder, side_by_side
+
+MOST_MOTIONS = 2  # of one question
+
+
+@dataclass(frozen=True, eq=False)
+class Percepts:
+    """What is seen in P pairs of a motion and a question.
+
+    tokens     (P, U, llm_width): marker, key frames, segments, quantity
+    is_token   (P, U)
+    heard      (P, L, llm_width), to be added to the words of the question
+    talk       the Cross Talker's
+    seconds    (N,) from the start of the clip, of the tokens that it saw
+    """
+
+    tokens: Tensor
+    is_token: Tensor
+    heard: Tensor
+    talk: Talk
+    seconds: Tensor
+
+
+class Perception(nn.Module):
+    """See the module. `word_size` is the standard deviation of the language model's embeddings, which tokens take."""
+
+    def __init__(self, config: AssistantConfig, word_size: float) -> None:
+        super().__init__()
+        self.config = c = config
+        self.motion = MotionEncoder(c) if c.motion else None
+        self.video = None
+        self.video_in = None
+        into_levels = [nn.Linear(c.width, len(c.levels)), nn.Linear(len(c.levels), c.width)] if c.levels else []
+        self.levels = nn.ModuleList(into_levels)
+        self.words_in = nn.Linear(c.llm_width, c.width)
+        self.enhancer = FeatureEnhancer(c.width, c.heads, c.hidden, c.dropout, c.motion and c.video)
+        self.talker = CrossTalker(c.width, c.heads, c.keys, c.segments, c.largest_radius_s, c.selection)
+        self.key_out, self.segment_out, self.quantity_out, self.marker_out = (
+            Projection(c.width, c.llm_width, word_size) for _ in range(4)
+        )
+        self.heard_out = nn.Linear(c.width, c.llm_width)
+        nn.init.zeros_(self.heard_out.weight)
+        nn.init.zeros_(self.heard_out.bias)
+        self.marker = nn.Parameter(torch.randn(MOST_MOTIONS, c.llm_width) * word_size)
+
+    def forward(self, clips: list[Clip], of: list[int], which: list[int], words: Tensor, is_word: Tensor) -> Percepts:
+        """Return what is seen in the clips numbered `of` (P), each number `which` (P) of its question's motions.
+
+        `words` (P, L, llm_width) are the questions, `is_word` (P, L). Raises LmmError if there is nothing to look at.
+        """
+        c = self.config
+        # the scale of embeddings is the language model's own affair
+        x = self.words_in(nn.functional.rms_norm(words, words.shape[-1:]))
+        places = time_encoding(torch.arange(words.shape[1], device=words.device) / 8, c.width).to(x)
+        text = self.enhancer.words(x + places, is_word)
+        frames, exists, seconds = self._frames(clips)
+        row = torch.tensor(of, device=words.device)
+        talk = self.talker(frames[row], exists[row], seconds, text, is_word)
+        lasts = torch.tensor([clip.seconds for clip in clips], device=words.device)[row]
+        marker = self.marker[torch.tensor(which, device=words.device)] + self.marker_out(
+            time_encoding(lasts, c.width).to(x)
+        )
+        when = time_encoding(seconds[talk.chosen], c.width).to(x)
+        order = torch.arange(c.segments, device=words.device) / 2
+        tokens = torch.cat(
+            [
+                marker[:, None],
+                self.key_out(talk.keys + when),
+                self.segment_out(talk.segments + time_encoding(order, c.width).to(x)),
+                self.quantity_out(fourier(talk.quantity, c.width))[:, None],
+            ],
+            dim=1,
+        )
+        one = talk.is_key.new_ones(len(of), 1)
+        return Percepts(
+            tokens,
+            torch.cat([one, talk.is_key, talk.is_segment, one], dim=1),
+            self.heard_out(talk.words),
+            talk,
+            seconds,
+        )
+
+    def _frames(self, clips: list[Clip]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the talker sees of clips (B, N, width), what of it exists (B, N), and when it was (N,) s."""
+        c, like = self.config, self.marker
+        video = shown = None
+        if self.motion is None:
+            if video is None or shown is None or not shown.any(1).all():
+                raise LmmError("this assistant looks at video alone, and a motion came without. Give its video.")
+            raise NotImplementedError
+        x, exists = self.motion(side_by_side(clips, c.patch_frames, like))
+        if c.levels:
+            x = self.levels[1](quantise(self.levels[0](x), c.levels))
+        x = self.enhancer(x, exists, video, shown)
+        seconds = (torch.arange(x.shape[1], device=x.device) + 0.5) * (c.patch_frames / c.spec.fps)
+        return x, exists, seconds.to(x)
+
+
+class Projection(nn.Sequential):
+    """Into the language model's width, as large as its words."""
+
+    def __init__(self, width: int, llm_width: int, word_size: float) -> None:
+        last = nn.Linear(llm_width, llm_width)
+        nn.init.normal_(last.weight, std=2 * word_size * llm_width**-0.5)
+        super().__init__(nn.Linear(width, llm_width), nn.GELU(), last)
+
+
+def fourier(x: Tensor, width: int) -> Tensor:
+    """Return sines and cosines (..., width) of a quantity x (...), with periods of 1/2 to 64; they pass gradients."""
+    periods = torch.logspace(-1, 6, width // 2, base=2.0, dtype=x.dtype, device=x.device)
+    angle = 2 * torch.pi * x[..., None] / periods
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)

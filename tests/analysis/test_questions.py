@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+from importlib import resources
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +67,26 @@ def test_the_time_of_a_repetition_is_without_its_rest() -> None:
     each = {period: found("How long does each repetition take?", repetitions(4, period)) for period in (1.5, 3.0)}
     for period, told in each.items():
         assert 0.6 * period < float(told["a repetition, mean"]) <= period
+
+
+def phrasings() -> dict[str, Any]:
+    return tomllib.loads((resources.files("lmm.datasets") / "instructions.toml").read_text("utf-8"))
+
+
+def test_of_what_no_motion_shows_nothing_is_measured() -> None:
+    for thing in phrasings()["never"]:
+        for question in thing["questions"]:
+            assert found(question.format(limb="arm"), FIVE) == {}, question
+
+
+@pytest.mark.parametrize("kind", ["exercise", "correct", "side", "count"])
+def test_questions_that_assistants_learn_are_measured_by_their_kind(kind: str) -> None:
+    told = {"exercise": set(), "correct": set(), "side": {"side"}, "count": {"count"}}[kind]
+    known = phrasings()
+    for question in known["questions"][kind]:
+        for name in (*known["exercises"].values(), *known["gestures"].values()):
+            asked = measured(question.format(exercise=name, limb="arm"), [Subject(FIVE)])
+            assert {m.kind for m in asked} == told, question.format(exercise=name, limb="arm")
 
 
 def test_no_direction_is_told_of_a_question_about_turning() -> None:

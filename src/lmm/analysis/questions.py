@@ -83,6 +83,8 @@ def measured(question: str, subjects: Sequence[Subject]) -> list[Measurement]:
     With two motions, words such as ``faster`` also compare them. Raises MotionError of motions that cannot be analysed.
     """
     asked = plain(question)
+    if UNSEEN.search(asked):
+        return []
     rules: list[Rule] = []
     for words, without, rule in TOPICS:
         if re.search(rf"\b(?:{words})\b", asked) and not (without and re.search(rf"\b(?:{without})\b", asked)):
@@ -204,22 +206,33 @@ def _speed(asked: str, subject: Subject) -> Iterator[Measurement]:
 _GO = r"(?:go|walk|mov|run|travel|step)\w*"
 _TURN = r"turn\w*|rotat\w+|spin\w*"
 _SIDES = r"(?:left|right)"
+_DONE = (
+    r"(?:repetitions?|reps|times|steps?|strides?|jumps?|hops?|squats?|lunges?|raises|lifts|waves|bows|kicks|taps|swings"
+    r"|claps|punches|circles|flexions?|extensions?|abductions?|elevations?|rotations?|(?:push|sit|pull)-?ups?)"
+)
+UNSEEN = re.compile(  # what no motion shows: nothing is measured of a question about it
+    r"\b(?:heart\w*|beats?|breath\w*|week\w*|days?|yesterday|today|kilo\w*|calor\w+|weigh\w*|old|age|years?|muscles?"
+    r"|force|hurts?|pain\w*|mood|wears?|say|says|aloud|name|called|room)\b"
+)
 TOPICS: list[tuple[str, str, Rule]] = [  # words that choose; words that do not let; what is measured
-    (r"how many(?! degrees| seconds| met)|how often|number of|count\w*|once|twice|times", "", _count),
-    (r"repetitions?|reps", r"which|faster|slower|longer|deeper|how long|how deep|degrees|angle", _count),
-    (r"how long|how much time|durations?|seconds", "", _seconds),
-    (r"angles?|degrees|deep\w*|b[ae]n[dt]\w*|flex\w*|exten\w+|lean\w*|range|how (?:far|high|low|much)", "", _degrees),
+    (rf"how many (?:[\w-]+ ){{0,3}}{_DONE}|how often|number of (?:\w+ )?{_DONE}|count\w*", "", _count),
+    (r"how long|how much time|durations?|how many seconds", "", _seconds),
+    (
+        r"angles?|degrees|how (?:deep|far|high|low|much|bent|straight)|depth|deepest|range|b[ae]n[dt]s?|lean\w*",
+        "",
+        _degrees,
+    ),
     (rf"directions?|which way|where\b.*{_GO}|{_GO} (?:to the )?{_SIDES}", _TURN, _way),
-    (r"forwards?|backwards?|sideways", rf"{_TURN}|b[ae]n[dt]\w*|lean\w*|rais\w+", _way),
-    (rf"{_TURN}|straight ahead", r"in turn", _turn),
+    (r"forwards?|backwards?|sideways", rf"{_TURN}|b[ae]n[dt]\w*|lean\w*|rais\w+|elevation", _way),
+    (rf"{_TURN}|straight ahead", r"in turn|(?:shoulder|arm|hip|elbow)s? rotat\w+", _turn),
     (r"(?:which|what) (?:side|arm|leg|hand|foot|knee|elbow)", r"weak\w*|strong\w*|degrees|angle", _side),
     (
         rf"{_SIDES} or (?:the )?{_SIDES}|(?:{_SIDES}|both) (?:arms?|hands?|legs?|f[oe]{{2}}t)",
         r"degrees|angle|how",
         _side,
     ),
-    (r"a?symmetr\w*|weak\w*|strong\w*|even(?:ly)?|favou?r\w*", "", _symmetry),
-    (rf"how far\b.*{_GO}|distance|met(?:re|er)s", r"a second|per second", _metres),
+    (r"a?symmetr\w*|weake\w*|stronge\w*|even(?:ly)?|favou?r\w*", "", _symmetry),
+    (rf"how far\b.*{_GO}|distance|how many met(?:re|er)s", r"a second|per second", _metres),
     (r"how (?:fast|slow|quick\w*)|speed|pace|tempo", "", _speed),
 ]
 

@@ -23,8 +23,9 @@ from lmm.core.errors import LmmError, MotionError, one_line
 from lmm.core.motion import Motion
 from lmm.inference.speaker import check_seed
 from lmm.inference.what_next import what_next
-from lmm.models.assistant import MOST_MOTIONS, Asked, Assistant, KeyFrame
+from lmm.models.assistant import Asked, Assistant, KeyFrame
 from lmm.models.loading import find
+from lmm.models.perception import MOST_MOTIONS
 from lmm.pipeline.clean import clean
 from lmm.pipeline.features import MIDHIP, NECK
 
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
 DEFAULT = Assistant.architecture
 MAX_QUESTION = 1000  # characters
 MAX_TOKENS = 96  # of an answer
+PICTURE = 224  # pixels, of the frames of a video
 REMEMBERED = 4  # earlier questions and answers that the assistant is told
 BODY_M = 0.5  # from neck to mid-hip, of people whose motion knows no metres
 NEXT = re.compile(
-    r"\b(?:(?:come|comes|happens?|do|does) next|next\s*\?|(?:happens?|comes?|do(?:es)?) (?:then|after(?:wards)?)\b"
+    r"\b(?:(?:comes?|happens?|do|does) next\b(?! to)|next\s*\?|(?:happens?|comes?|do(?:es)?) (?:then|after(?:wards)?)\b"
     r"|will (?:the|he|she|they|it)\b|(?:about|going) to do|what follows)",
     re.I,
 )
@@ -75,7 +77,12 @@ class Answer:
             "question": self.question,
             "text": self.text,
             "key_frames": [
-                {"motion": i, "time_s": round(k.time_s, 3), "weight": round(k.weight, 4), "radius_s": round(k.radius_s, 3)}
+                {
+                    "motion": i,
+                    "time_s": round(k.time_s, 3),
+                    "weight": round(k.weight, 4),
+                    "radius_s": round(k.radius_s, 3),
+                }
                 for i, of_motion in enumerate(self.key_frames)
                 for k in of_motion
             ],
@@ -84,7 +91,7 @@ class Answer:
             "next": self.next,
             "notes": list(self.notes),
             "model": self.model,
-        }  # fmt: skip
+        }
 
     def lines(self) -> list[str]:
         """Return what there is to read beside the text: moments, measurements, disagreement, forecasts, notes."""
@@ -153,8 +160,9 @@ class Chat:
         if not 0 <= temperature <= 10:
             raise LmmError(f"temperature must be 0 to 10, got {temperature:g}.")
         check_seed(seed)
-        history = tuple((a.question, a.text) for a in self.answers[-REMEMBERED:])
-        asked = Asked(question, self._clips, history)
+        # in lower case, as it has learnt them
+        history = tuple((a.question.lower(), a.text) for a in self.answers[-REMEMBERED:])
+        asked = Asked(question.lower(), self._clips, history)
         generator = torch.Generator(next(self.assistant.parameters()).device).manual_seed(seed)
         ids: list[int] = []
         told = ""
@@ -164,12 +172,11 @@ class Chat:
             if text.startswith(told) and not text.endswith("�"):  # which is half of a letter
                 yield text[len(told) :]
                 told = text
-        self.answers.append(self._answer(asked, self.assistant.text(ids), seed))
+        self.answers.append(self._answer(question, asked, self.assistant.text(ids), seed))
         if rest := self.answers[-1].text[len(told) :]:
             yield rest
 
-    def _answer(self, asked: Asked, text: str, seed: int) -> Answer:
-        question = asked.question
+    def _answer(self, question: str, asked: Asked, text: str, seed: int) -> Answer:
         found = measured(question, self._subjects)
         following, future, notes = None, None, list(self._notes)
         if NEXT.search(question):
@@ -229,7 +236,8 @@ def load_assistant(name: str | Assistant = DEFAULT, device: str = "cpu") -> Assi
 
 @lru_cache(maxsize=2)
 def _load(folder: str, device: str) -> Assistant:
-    return Assistant.from_pretrained(folder).to(device).eval()
+    model: Assistant = Assistant.from_pretrained(folder).to(device).eval()
+    return model
 
 
 def flat(motion: Motion) -> Motion:
@@ -273,9 +281,6 @@ def pictures(video: str | Path, start_s: float, seconds: float) -> Tensor:
     if not out:
         raise InputError(video, f"shows nothing from {start_s:g} s on", "Give the video of the motion")
     return torch.from_numpy(np.stack(out))
-
-
-PICTURE = 224  # pixels
 
 
 def _checked(question: str) -> str:

@@ -34,7 +34,7 @@ from lmm.models.mixture import mixed_states
 from lmm.models.motion_encoder import Clip, read_clip
 from lmm.models.motion_language import MotionLanguageModel
 from lmm.models.one_token import Cache, Steps
-from lmm.models.perception import MOST_MOTIONS, Percepts, Perception
+from lmm.models.perception import MOST_MOTIONS, Perception, Percepts
 
 LLM, BASE = "llm", "motion-language"  # folders beside the weights
 Part = Literal["projection", "motion", "video", "enhancer", "talker", "branch", "llm", "lora"]

@@ -21,6 +21,7 @@ from lmm.cli import (
     generate,
     info,
     ingest,
+    instructions,
     models,
     render,
     serve,
@@ -51,6 +52,7 @@ app.command("view")(view.view)
 app.command("analyse")(analyse.analyse)
 app.command("serve")(serve.serve)
 app.command("ingest")(ingest.ingest)
+app.command("instructions")(instructions.instructions)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("demo")(demo.demo)

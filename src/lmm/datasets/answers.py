@@ -1,13 +1,21 @@
 """Questions about a motion in words, their answers, and what an answer states.
 
-`phrased` and `answered` choose among the phrasings of ``instructions.toml`` beside this module; `parse_answer` reads out
-of any of them, and of what a model says in its own way, the truth that was put in.
+`phrased` and `answered` choose among the phrasings of ``instructions.toml`` beside this module; `parse_answer` reads
+out of any of them, and of what a model says in its own way, the truth that was put in.
 
 kind          truth
-exercise      {"exercise": a name of EXERCISES}
+exercise      {"exercise": a name of `exercises`}
 correct       {"correct": bool}
 side          {"side": left, right or both}
 count         {"count": int}
+direction     {"direction": as `Facts.direction`}
+turn          {"turn": left, right or none}
+sequence      {"sequence": names of exercises, in order}
+duration      {"seconds": int}
+angle         {"degrees": int, a multiple of 5}
+compare       {"compare": first, second or same}
+caption       {"caption": a text without its full stop}
+next          {"next": a verb phrase in the third person}
 unanswerable  {"answerable": False}; for other questions' answers, True
 """
 
@@ -66,6 +74,19 @@ def answered(kind: str, truth: dict[str, Any], slots: dict[str, str], draw: rand
         word = NUMBERS[n] if n < len(NUMBERS) else str(n)
         times = {1: "once", 2: "twice"}.get(n, f"{word} times")
         slots = {**slots, "n": word, "times": times}
+    elif kind == "direction":
+        slots = {"where": phrases()["directions"][truth["direction"]]}
+    elif kind in ("turn", "compare"):
+        options = options[truth[kind]]
+    elif kind == "sequence":
+        options = options["one" if len(truth[kind]) == 1 else "more"]
+        slots = {"exercise": truth[kind][0], "list": ", then ".join(f"the {e}" for e in truth[kind])}
+    elif kind == "duration":
+        slots = {"seconds": f"{truth['seconds']} second{'s' * (truth['seconds'] != 1)}"}
+    elif kind == "angle":
+        slots = {"d": str(truth["degrees"])}
+    elif kind in ("caption", "next"):
+        slots = {kind: truth[kind]}
     elif kind == "unanswerable":
         options = options[slots["reason"]]
     return _filled(options, slots, draw)
@@ -122,7 +143,59 @@ def _named(said: str) -> list[str]:
     return [places[k] for k in sorted(places)]
 
 
-_READERS = {"exercise": _exercise, "correct": _correct, "side": _side, "count": _count}
+def _direction(said: str) -> dict[str, Any] | None:
+    sides = set(re.findall(r"\b(left|right)\b", said))
+    forward, back = bool(re.search(r"\b(?:forward|ahead|straight)", said)), bool(re.search(r"\bback", said))
+    if len(sides) > 1 or forward == back == (not sides) or (forward and back) or (back and sides):
+        return None
+    words = ["forward"] * forward + ["backwards"] * back + sorted(sides)
+    return {"direction": " ".join(words)}
+
+
+def _turn(said: str) -> dict[str, Any] | None:
+    if re.search(r"\b(?:no|not|neither|straight)\b", said):
+        return {"turn": "none"}
+    found = set(re.findall(r"\b(left|right)\b", said))
+    return {"turn": found.pop()} if len(found) == 1 else None
+
+
+def _sequence(said: str) -> dict[str, Any] | None:
+    found = _named(said)
+    return {"sequence": found} if found else None
+
+
+def _duration(said: str) -> dict[str, Any] | None:
+    number = _number(said)
+    return {"seconds": round(number)} if number is not None else None
+
+
+def _angle(said: str) -> dict[str, Any] | None:
+    number = _number(said)
+    return {"degrees": 5 * round(number / 5)} if number is not None else None
+
+
+def _compare(said: str) -> dict[str, Any] | None:
+    found = set(re.findall(r"\b(first|second|same)\b", said))
+    if "same" in found:
+        return {"compare": "same"}
+    return {"compare": found.pop()} if len(found) == 1 else None
+
+
+def _caption(said: str) -> dict[str, Any] | None:
+    text = said.strip().rstrip(".").strip()
+    return {"caption": text} if text else None
+
+
+def _next(said: str) -> dict[str, Any] | None:
+    text = re.sub(r"^(?:next,? |then,? |and |it |(?:the|a) person )+", "", said.strip()).rstrip(".").strip()
+    return {"next": text} if text else None
+
+
+_READERS = {
+    "exercise": _exercise, "correct": _correct, "side": _side, "count": _count, "direction": _direction, "turn": _turn,
+    "sequence": _sequence, "duration": _duration, "angle": _angle, "compare": _compare, "caption": _caption,
+    "next": _next,
+}  # fmt: skip
 QUESTIONS = (*_READERS, "unanswerable")
 
 

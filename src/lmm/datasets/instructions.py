@@ -17,12 +17,15 @@ from lmm.core.errors import InputError, LmmError
 from lmm.core.writing import write_bytes
 from lmm.datasets.answers import QUESTIONS as QUESTIONS
 from lmm.datasets.answers import parse_answer as parse_answer
+from lmm.datasets.pairs import KIT_LICENCE, read_kit
+from lmm.datasets.questions import asked
 from lmm.datasets.recipes import Motions as Motions
 from lmm.datasets.recipes import Recipe, checked
 from lmm.datasets.scenes import scenes
 from lmm.datasets.store import Store
 from lmm.sources.files import Input
 
+GENERATOR = "lmm-1"
 MAX_LINES, MAX_LINE = 2_000_000, 100_000
 MAX_MESSAGES, MAX_MESSAGE, MAX_MOMENTS = 100, 10_000, 1000
 
@@ -39,7 +42,8 @@ class Conversation:
                 each repetition, the greatest bend; none where no instant says it
     split       ``train``, ``val``, ``test``, ``zero-shot`` or ``evaluation``
     licence     of motions and words
-    provenance  source (label, measured or caption), of (the data), generator, about (labels of the motion)
+    provenance  source (label, measured or caption), of (the data), generator, about (labels of the motion), and where
+                a kind has them, form (which question it is) and reason (why it cannot be answered)
     """
 
     id: str
@@ -65,30 +69,31 @@ class Conversation:
 
 
 def instructions(
-    stores: Iterable[str | Path | Store] | Motions, seed: int = 0, per_motion: int = 4
+    stores: Iterable[str | Path | Store] | Motions, seed: int = 0, per_motion: int = 4, kit: str | Path | None = None
 ) -> Iterator[Conversation]:
     """Yield conversations about the clips of stores, in their order: the same for the same seed.
 
-    Each motion, a clip or a sequence of joined clips, has up to `per_motion` conversations of different kinds.
-    Raises InputError if a store cannot be read.
+    Each motion, a clip or a sequence of joined clips, has up to `per_motion` conversations of different kinds. `kit` is
+    a ``pairs.jsonl`` with KIT-ML's sentences for CMU trials: their split is ``evaluation``.
+    Raises InputError if a store or the list cannot be read.
     """
     motions = stores if isinstance(stores, Motions) else Motions(stores)
-    for scene in scenes(motions, seed):
-        for n, asked in enumerate(scene.asked(seed, per_motion)):
+    spoken = read_kit(Path(kit)) if kit is not None else {}
+    for scene in scenes(motions, seed, spoken, KIT_LICENCE):
+        about = scene.about
+        for n, turn in enumerate(asked(scene, seed, per_motion)):
             yield Conversation(
                 id=f"{scene.name}/{n}",
-                motions=asked.motions,
-                messages=asked.messages,
-                kind=asked.kind,
-                truth=asked.truth,
-                moments_s=asked.moments_s,
+                motions=turn.motions,
+                messages=turn.messages,
+                kind=turn.kind,
+                truth=turn.truth,
+                moments_s=turn.moments_s,
                 split=scene.split,
                 subject=scene.subject,
                 licence=scene.licence,
-                provenance={
-                    "source": asked.source, "of": scene.of, "generator": f"lmm 1, seed {seed}", "about": scene.about
-                },
-            )  # fmt: skip
+                provenance={**turn.why, "of": scene.of, "generator": f"{GENERATOR}/{seed}", "about": about},
+            )
 
 
 def write_instructions(conversations: Iterable[Conversation], path: str | Path) -> int:

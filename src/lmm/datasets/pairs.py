@@ -93,7 +93,7 @@ def read_pairs(
     ``pairs.jsonl`` with KIT-ML's sentences for CMU trials: their split is ``evaluation``. Motions in pixels have none.
     Raises InputError if a store or the list cannot be read.
     """
-    spoken = _kit(Path(kit)) if kit is not None else {}
+    spoken = read_kit(Path(kit)) if kit is not None else {}
     out: list[Pair] = []
     for store in stores:
         for clip in (store if isinstance(store, Store) else Store(store)).motions():
@@ -139,6 +139,13 @@ def _pair(motion: Motion, text: str, origin: str, split: str, label: dict[str, s
     meta = motion.meta
     licence = "; ".join(filter(None, [str(meta.get("licence", "")), licence]))
     return Pair(motion, text, origin, str(meta["id"]), str(meta["subject"]), split, licence, label)
+
+
+def texts(motion: Motion, told: Facts | None, part: bool, key: tuple[object, ...]) -> list[tuple[str, str]]:
+    """Return (origin, text) of a stretch of a clip with its facts: a label's, a description's and what is measured."""
+    tellers = {"label": _label, "description": _description, "measured": _measured}
+    said = {origin: say(motion, told, part, key) for origin, say in tellers.items()}
+    return [(origin, text[0]) for origin, text in said.items() if text is not None]
 
 
 Said = tuple[str, dict[str, str]]
@@ -230,8 +237,8 @@ def _style(labels: dict[str, Any]) -> str:
     return sentences.STYLES.get(str(labels["style"]), str(labels["style"]))
 
 
-def _kit(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return trial → rows with KIT-ML's sentences."""
+def read_kit(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return trial → rows with KIT-ML's sentences: start_s, end_s, captions. Raises InputError."""
     out: dict[str, list[dict[str, Any]]] = {}
     for number, line in enumerate(Input(path).text().split("\n"), start=1):
         if not line.strip():

@@ -1,86 +1,123 @@
-"""Scenes: the motions that instructions ask about, with what labels and measurement say of them, and the questions.
+"""Scenes: the motions that instructions ask about, with what labels and measurement say of them.
 
-A scene is a clip (a stretch of a long one), or a sequence of clips of one person, joined: repetitions of one exercise.
+A scene is a clip (a stretch of a long one), or clips of one person that are joined: repetitions of one exercise, or
+different exercises. What is measured is measured when it is asked for, once a clip.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from lmm.analysis.facts import Facts, facts
-from lmm.analysis.repetitions import repetitions
+from lmm.analysis.repetitions import Repetition, repetitions
 from lmm.core.motion import Motion
-from lmm.datasets.answers import answered, phrased, phrases
+from lmm.datasets.answers import phrases
 from lmm.datasets.joining import layout
-from lmm.datasets.pairs import limb_of, moving_side, pair_split, stretches
+from lmm.datasets.pairs import HANDS, limb_of, moving_side, pair_split, stretches
 from lmm.datasets.recipes import Motions, Recipe
+from lmm.datasets.sentences import mirrored
 
 OTHER = {"left": "right", "right": "left"}
 MOST = 12  # repetitions of a sequence
-SPEEDS, PAUSES_S = (0.8, 1.25), (0.3, 1.5)  # of sequences: the longest pause is one of the two
-# How often a kind is asked where it can be: relative.
-WEIGHTS = {"exercise": 3.0, "correct": 3.0, "side": 2.0, "count": 3.0, "unanswerable": 2.0}
+SPEEDS, PAUSES_S = (0.8, 1.25), (0.3, 1.5)  # of sequences; the longest pause is one of the two
+ONCE = ("bow", "raise-up-left-hand", "raise-up-right-hand", "raise-up-both-hands")  # contents done once in a take
+ORDERED = 3  # different exercises of a sequence, at most
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What is measured of a clip or a stretch, once. `top_s`: when it is furthest from rest."""
+    """A clip, or a stretch of it (`part`), with what labels and measurement say of it."""
 
     motion: Motion
+    part: bool = False
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        return self.motion.meta.get("labels") or {}
 
     @cached_property
     def told(self) -> Facts | None:
         return facts(self.motion)
 
     @cached_property
+    def repeated(self) -> list[Repetition]:
+        return repetitions(self.motion)
+
+    @property
     def top_s(self) -> float:
-        found = repetitions(self.motion)
-        if not found:
+        """When it is furthest from rest, seconds from its beginning."""
+        if not self.repeated:
             return self.motion.seconds / 2
-        return max(found, key=lambda r: r.reach).top_s - self.motion.start_s
+        return max(self.repeated, key=lambda r: r.reach).top_s - self.motion.start_s
+
+    @cached_property
+    def exercise(self) -> str | None:
+        """The name of the exercise that the labels tell."""
+        if self.motion.meta.get("format") == "uiprmd":
+            found = phrases()["exercises"].get(str(self.labels.get("movement")))
+        else:
+            name = str(self.labels.get("gesture_name", "")).removesuffix(" left").removesuffix(" right")
+            found = phrases()["gestures"].get(name)
+        return None if found is None or self.part else str(found)
+
+    @cached_property
+    def once(self) -> bool:
+        """Whether something is done exactly once: by label, and for contents that are no exercise, as measured, too."""
+        if self.exercise:
+            return True
+        content = self.labels.get("content")
+        if content not in ONCE or self.part or self.told is None or len(self.repeated) != 1:
+            return False
+        return content == "bow" or sum(self.told.raised.values()) == (2 if "both" in str(content) else 1)
 
     @cached_property
     def limb(self) -> str | None:
-        return limb_of(self.motion.meta.get("labels", {}))
+        """The limb (arm, leg) that has a side in what is done."""
+        content = str(self.labels.get("content", ""))
+        return "arm" if content.endswith(("hand", "hands")) or content in HANDS else limb_of(self.labels)
 
     @cached_property
     def side(self) -> str | None:
-        """The side whose limb exercises, if it is measured beyond doubt."""
-        return moving_side(self.told, self.limb)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question about a scene that is answered: what a conversation needs of it."""
-
-    kind: str
-    truth: dict[str, Any]
-    source: str = "label"
-    slots: dict[str, str] = field(default_factory=dict)
-    form: str = ""
-    moments_s: list[list[float]] = field(default_factory=list)
-    motions: list[Recipe] = field(default_factory=list)
-    messages: list[dict[str, str]] = field(default_factory=list)
+        """The side whose limb does it: as measured beyond doubt; of hands as labelled, if measurement agrees."""
+        content = str(self.labels.get("content", ""))
+        if content.endswith(("hand", "hands")):
+            side = content.split("-")[-2]
+            return side if self.told is not None and self.told.arm == side else None
+        return None if self.labels.get("content") else moving_side(self.told, self.limb)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A motion that questions are asked of, and what is known about it."""
+    """A motion that questions are asked of.
+
+    name      its id, from which all choices are drawn
+    recipe    how it is made
+    parts     the clip, or those that are joined, in order
+    placed    where each part begins in it, and how long it is there, frames
+    partners  scenes of the same person that it can be compared with, itself among them
+    spoken    sentences about it that somebody else wrote: then it is for evaluation only
+    """
 
     name: str
     recipe: Recipe
-    parts: list[Measured]  # the clip, or those that are joined
-    tops_s: list[float]
-    seconds: float
+    parts: list[Measured]
+    placed: list[tuple[int, int]]
+    partners: list[Scene] = field(default_factory=list)
+    spoken: tuple[str, ...] = ()
+    spoken_licence: str = ""
+
+    @property
+    def first(self) -> Measured:
+        return self.parts[0]
 
     @property
     def meta(self) -> dict[str, Any]:
-        return self.parts[0].motion.meta
+        return self.first.motion.meta
 
     @property
     def subject(self) -> str:
@@ -88,11 +125,11 @@ class Scene:
 
     @property
     def licence(self) -> str:
-        return str(self.meta.get("licence", ""))
+        return "; ".join(filter(None, [str(self.meta.get("licence", "")), self.spoken_licence]))
 
-    @property
+    @cached_property
     def split(self) -> str:
-        return pair_split(self.parts[0].motion)
+        return "evaluation" if self.spoken else pair_split(self.first.motion)
 
     @property
     def of(self) -> str:
@@ -102,131 +139,150 @@ class Scene:
     def mirrored(self) -> bool:
         return bool(self.recipe["mirror"])
 
-    @cached_property
-    def exercise(self) -> str | None:
-        return exercise_of(self.meta)
+    @property
+    def seconds(self) -> float:
+        return sum(self.placed[-1]) / self.first.motion.fps
 
     @property
-    def about(self) -> dict[str, Any]:
-        """Labels, for evaluation."""
-        labels = self.meta.get("labels", {})
-        out: dict[str, Any] = {k: labels[k] for k in ("correct", "position", "content", "style") if k in labels}
-        if self.exercise:
-            out |= {"exercise": self.exercise, "count": len(self.tops_s)}
-        if self.meta.get("format") == "uiprmd":
-            out["device"] = device_of(self.meta)
-        return out
+    def single(self) -> bool:
+        return len(self.parts) == 1 and "speed" not in self.recipe["pieces"][0]
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The exercises, one after another; of repetitions one."""
+        names = [p.exercise for p in self.parts if p.exercise]
+        return [n for k, n in enumerate(names) if k == 0 or names[k - 1] != n]
+
+    @property
+    def exercise(self) -> str | None:
+        return self.order[0] if len(self.order) == 1 else None
+
+    @cached_property
+    def count(self) -> int | None:
+        """How often the one thing that it shows is done."""
+        return len(self.parts) if len(self.order) <= 1 and all(p.once for p in self.parts) else None
+
+    @cached_property
+    def tops_s(self) -> list[float]:
+        """When each part is furthest from rest, seconds from the scene's beginning."""
+        return [
+            round((begin + p.top_s * p.motion.fps * (frames - 1) / max(1, p.motion.num_frames - 1)) / p.motion.fps, 2)
+            for p, (begin, frames) in zip(self.parts, self.placed, strict=True)
+        ]
+
+    @cached_property
+    def told(self) -> Facts | None:
+        """What is measured of a single clip, as the scene shows it."""
+        told = self.first.told if self.single else None
+        return _mirrored(told) if told and self.mirrored else told
+
+    @property
+    def limb(self) -> str | None:
+        return self.first.limb if len(self.order) <= 1 else None
 
     @cached_property
     def side(self) -> str | None:
-        """The side whose limb exercises: measured on a part of the scene at least, and contradicted by none."""
+        """The side whose limb does it: measured on one part at least, contradicted by none."""
         found = {p.side for p in self.parts} - {None}
         side = found.pop() if len(found) == 1 else None
         return OTHER.get(side, side) if side and self.mirrored else side
 
-    def asked(self, seed: int, most: int) -> list[Asked]:
-        """Return up to `most` questions of different kinds, with answers."""
-        draw = random.Random(f"{seed}\0{self.name}\0asked")
-        known: dict[str, list[Asked]] = defaultdict(list)
-        for ask in self._asks(draw):
-            known[ask.kind].append(ask)
-        out = []
-        while known and len(out) < most:
-            kind = draw.choices(list(known), [WEIGHTS[k] for k in known])[0]
-            out.append(self._said(draw.choice(known.pop(kind)), draw))
+    @property
+    def about(self) -> dict[str, Any]:
+        """Labels, for evaluation."""
+        out: dict[str, Any] = {k: self.first.labels[k] for k in ("correct", "position") if k in self.first.labels}
+        if len(self.order) > 1:
+            out = {"order": self.order}
+        for name in ("content", "style"):
+            if name in self.first.labels:
+                said = str(self.first.labels[name])
+                out[name] = mirrored(said) or said if self.mirrored else said
+        if self.exercise:
+            out |= {"exercise": self.exercise, "count": self.count}
+        if self.meta.get("format") == "uiprmd":
+            out["device"] = _device(self.meta)
         return out
 
-    def _said(self, ask: Asked, draw: random.Random) -> Asked:
-        slots = {"limb": "arm", **({"exercise": self.exercise} if self.exercise else {}), **ask.slots}
-        if ask.kind == "unanswerable" and "question" in slots:
-            question = slots["question"].format(**slots)
-        else:
-            if ask.kind == "exercise":
-                slots.pop("exercise", None)
-            question = phrased(slots.get("like", ask.kind), slots, draw, ask.form)
-        answer = answered(ask.kind, ask.truth, slots, draw)
-        return Asked(
-            ask.kind,
-            ask.truth,
-            ask.source,
-            moments_s=ask.moments_s or [[]],
-            motions=ask.motions or [self.recipe],
-            messages=[{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
-        )
 
-    def _asks(self, draw: random.Random) -> Iterator[Asked]:
-        tops = [[round(t, 2) for t in self.tops_s]]
-        if self.exercise:
-            yield Asked("exercise", {"exercise": self.exercise}, moments_s=tops)
-            yield Asked("correct", {"correct": bool(self.meta["labels"]["correct"])}, moments_s=tops)
-            yield Asked("count", {"count": len(self.tops_s)}, moments_s=tops)
-        limb = self.parts[0].limb
-        if self.side and limb:
-            yield Asked("side", {"side": self.side}, "measured", {"limb": limb}, moments_s=tops)
-        never = draw.choice(phrases()["never"])
-        slots = {"reason": "never", "thing": never["thing"], "question": draw.choice(never["questions"])}
-        yield Asked("unanswerable", {"answerable": False}, slots=slots)
+def scenes(motions: Motions, seed: int, kit: dict[str, list[dict[str, Any]]], kit_licence: str) -> Iterator[Scene]:
+    """Yield the scenes of the clips, in their order: each clip itself, then what is joined with it first.
 
-
-def exercise_of(meta: dict[str, Any]) -> str | None:
-    """Return the name of the exercise that a clip's labels tell, None if they tell none."""
-    labels = meta.get("labels", {})
-    if meta.get("format") == "uiprmd" and "movement" in labels:
-        found = phrases()["exercises"].get(labels["movement"])
-    else:
-        name = str(labels.get("gesture_name", "")).removesuffix(" left").removesuffix(" right")
-        found = phrases()["gestures"].get(name)
-    return None if found is None else str(found)
+    `kit` has trial → rows with start_s, end_s and captions: each row is a scene for evaluation.
+    """
+    measured = [Measured(c) for c in motions.clips()]
+    groups: dict[tuple[str, ...], list[Measured]] = defaultdict(list)
+    people: dict[tuple[str, ...], list[Measured]] = defaultdict(list)
+    for clip in measured:
+        groups[_group(clip)].append(clip)
+        if clip.exercise:
+            people[_person(clip)].append(clip)
+    partners: dict[tuple[str, ...], list[Scene]] = defaultdict(list)
+    out: list[Scene] = []
+    for clip in measured:
+        name = str(clip.motion.meta["id"])
+        draw = random.Random(f"{seed}\0{name}\0scene")
+        made = _singles(name, clip, draw)
+        if clip.exercise or (clip.labels.get("content") in ONCE and draw.random() < 0.25):
+            made.append(_repeated(name, clip, groups[_group(clip)], draw))
+        if clip.exercise and draw.random() < 0.5:
+            made += _ordered(name, clip, people[_person(clip)], draw)
+        for row in kit.get(str(clip.motion.meta.get("trial")), []):
+            made += _spoken(name, clip, row, kit_licence)
+        for scene in made:
+            if len(scene.order) <= 1 and not scene.spoken:
+                same = partners[(*_person(clip), str(clip.exercise), scene.split)]
+                scene = replace(scene, partners=same)
+                same.append(scene)
+            out.append(scene)
+    yield from out
 
 
-def device_of(meta: dict[str, Any]) -> str:
-    """Return kinect or vicon, of a UI-PRMD clip."""
+def _device(meta: dict[str, Any]) -> str:
     return "vicon" if "vicon" in str(meta.get("skeleton")) else "kinect"
 
 
-def scenes(motions: Motions, seed: int) -> Iterator[Scene]:
-    """Yield the scenes of the clips, in their order: of an exercise's clip itself, then a sequence that begins with it."""
-    measured: dict[str, Measured] = {str(c.meta["id"]): Measured(c) for c in motions.clips()}
-    groups: dict[tuple[str, ...], list[Measured]] = defaultdict(list)
-    for clip in measured.values():
-        groups[_group(clip.motion.meta)].append(clip)
-    for name, clip in measured.items():
-        draw = random.Random(f"{seed}\0{name}\0scene")
-        yield from _single(clip, draw)
-        if exercise_of(clip.motion.meta):
-            yield _sequence(name, clip, groups[_group(clip.motion.meta)], draw)
+def _person(clip: Measured) -> tuple[str, ...]:
+    """Return what clips have in common that can be joined in any order: a person and a device."""
+    return str(clip.motion.meta["subject"]), str(clip.motion.meta.get("skeleton")), str(clip.labels.get("position"))
 
 
-def _group(meta: dict[str, Any]) -> tuple[str, ...]:
-    """Return what clips have in common that can be joined as repetitions."""
-    labels = meta.get("labels", {})
-    return (
-        str(meta["subject"]),
-        str(meta.get("skeleton")),
-        str(exercise_of(meta)),
-        str(labels.get("gesture_name")),
-        str(labels.get("correct")),
-    )
+def _group(clip: Measured) -> tuple[str, ...]:
+    """Return what repetitions have in common."""
+    labels = clip.labels
+    what = (str(clip.exercise), str(labels.get("gesture_name")), str(labels.get("correct")))
+    return (*_person(clip), *what, str(labels.get("dataset")), pair_split(clip.motion))
 
 
-def _single(clip: Measured, draw: random.Random) -> Iterator[Scene]:
-    name = str(clip.motion.meta["id"])
+def _singles(name: str, clip: Measured, draw: random.Random) -> list[Scene]:
+    out = []
     parts = stretches(clip.motion)
     for n, part in enumerate(parts):
         piece: dict[str, Any] = {"id": name}
         if len(parts) > 1:
             begin = part.start_s - clip.motion.start_s
             piece |= {"start_s": round(begin, 4), "end_s": round(begin + part.seconds, 4)}
-        some = clip if len(parts) == 1 else Measured(part)
-        tops = [some.top_s] if exercise_of(clip.motion.meta) else []
+        some = clip if len(parts) == 1 else Measured(part, part=True)
         recipe = {"pieces": [piece], "mirror": draw.random() < 0.5}
-        yield Scene(f"{name}#{n}", recipe, [some], tops, part.seconds)
+        out.append(Scene(f"{name}#{n}", recipe, [some], [(0, part.num_frames)]))
+    return out
 
 
-def _sequence(name: str, first: Measured, group: list[Measured], draw: random.Random) -> Scene:
-    """Return 1 to MOST repetitions, of the group, at varied speeds with pauses."""
-    count = draw.randint(1, MOST)
-    clips = [first, *(draw.choice(group) for _ in range(count - 1))]
+def _repeated(name: str, first: Measured, group: list[Measured], draw: random.Random) -> Scene:
+    """Return 1 to MOST repetitions, of the group."""
+    return _joined(f"{name}#repeated", [first, *(draw.choice(group) for _ in range(draw.randrange(MOST)))], draw)
+
+
+def _ordered(name: str, first: Measured, clips: list[Measured], draw: random.Random) -> list[Scene]:
+    """Return a sequence of different exercises of a person, each done once or twice; none if there is only one."""
+    chosen = [first]
+    for other in draw.sample(clips, len(clips)):
+        if len(chosen) < draw.randint(2, ORDERED) and other.exercise not in [c.exercise for c in chosen]:
+            chosen.append(other)
+    repeated = [c for c in chosen for _ in range(draw.randint(1, 2))]
+    return [_joined(f"{name}#ordered", repeated, draw)] if len(chosen) > 1 else []
+
+
+def _joined(name: str, clips: Sequence[Measured], draw: random.Random) -> Scene:
     longest = draw.choice(PAUSES_S)
     speeds = [round(draw.uniform(*SPEEDS), 2) for _ in clips]
     pauses = [0.0, *(round(draw.uniform(0, longest), 2) for _ in clips[1:])]
@@ -234,11 +290,33 @@ def _sequence(name: str, first: Measured, group: list[Measured], draw: random.Ra
         {"id": str(c.motion.meta["id"]), "speed": s, "pause_s": p}
         for c, s, p in zip(clips, speeds, pauses, strict=True)
     ]
-    fps = first.motion.fps
-    placed = layout([c.motion.num_frames for c in clips], fps, speeds, pauses)
-    tops = [
-        (begin + c.top_s * fps * (frames - 1) / max(1, c.motion.num_frames - 1)) / fps
-        for c, (begin, frames) in zip(clips, placed, strict=True)
+    placed = layout([c.motion.num_frames for c in clips], clips[0].motion.fps, speeds, pauses)
+    return Scene(name, {"pieces": pieces, "mirror": draw.random() < 0.5}, list(clips), placed)
+
+
+def _spoken(name: str, clip: Measured, row: dict[str, Any], licence: str) -> list[Scene]:
+    begin, end = (min(clip.motion.num_frames, round(row[k] * clip.motion.fps)) for k in ("start_s", "end_s"))
+    if end - begin < clip.motion.fps:
+        return []
+    piece = {"id": name, "start_s": row["start_s"], "end_s": row["end_s"]}
+    part = Measured(clip.motion.crop(begin, end), part=True)
+    recipe = {"pieces": [piece], "mirror": False}
+    return [
+        Scene(f"{name}#kit{row['start_s']:g}", recipe, [part], [(0, end - begin)], [], tuple(row["captions"]), licence)
     ]
-    recipe = {"pieces": pieces, "mirror": draw.random() < 0.5}
-    return Scene(f"{name}#repeated", recipe, clips, tops, sum(placed[-1]) / fps)
+
+
+def _mirrored(told: Facts) -> Facts:
+    def sides(values: dict[str, Any]) -> dict[str, Any]:
+        return {OTHER[k]: v for k, v in values.items()}
+
+    return replace(
+        told,
+        left_m=-told.left_m,
+        turn_deg=-told.turn_deg,
+        arm_range=sides(told.arm_range),
+        leg_range=sides(told.leg_range),
+        raised=sides(told.raised),
+        overhead=sides(told.overhead),
+        lifted=sides(told.lifted),
+    )

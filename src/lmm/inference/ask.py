@@ -93,11 +93,11 @@ class Answer:
             "model": self.model,
         }
 
-    def lines(self) -> list[str]:
-        """Return what there is to read beside the text: moments, measurements, disagreement, forecasts, notes."""
+    def lines(self, moments: bool = True) -> list[str]:
+        """Return what there is to read beside the text: `moments`, measurements, disagreement, forecasts, notes."""
         several = len(self.key_frames) > 1
         out = []
-        for i, of_motion in enumerate(self.key_frames):
+        for i, of_motion in enumerate(self.key_frames if moments else ()):
             times = ", ".join(f"{k.time_s:.1f}" for k in sorted(of_motion, key=lambda k: k.time_s))
             if times:
                 out.append(f"looked at{f' in motion {i + 1}' if several else ''}: {times} s")
@@ -143,6 +143,11 @@ class Chat:
     @property
     def model(self) -> str:
         return self.assistant.config.name
+
+    @property
+    def seconds(self) -> list[float]:
+        """How long each motion is."""
+        return [m.seconds for m in self._motions]
 
     def ask(self, question: str, temperature: float = 0.0, seed: int = 0) -> Answer:
         """Return the answer to a question; see `stream`."""

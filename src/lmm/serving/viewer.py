@@ -15,8 +15,9 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -443,18 +444,18 @@ class Viewer:
             button.remove()
         self._moment_buttons.clear()
         self._moments.visible = bool(moments)
-        for time, frame, name in moments:
-            label = f"{time:.1f} s{f' · {name}' if name else ''}"
+        for at, frame, name in moments:
+            label = f"{at:.1f} s{f' · {name}' if name else ''}"
             with self._moments:
                 button = self._server.gui.add_button(
                     label, hint=f"Score {frame.weight:.2f}, ± {frame.radius_s:.1f} s.", color="gray"
                 )
-            button.on_click(lambda _, time=time: self._jump(time))
+            button.on_click(partial(self._jump, at))
             self._moment_buttons.append(button)
 
-    def _jump(self, time: float) -> None:
+    def _jump(self, at: float, _: Any) -> None:
         self._set_playing(False)
-        self._time.value = float(np.clip(time, self._time.min, self._time.max))
+        self._time.value = float(np.clip(at, self._time.min, self._time.max))
 
     def _grow(self, actor: Actor, motion: Motion) -> Actor:
         grown = self._stage.grow(actor, motion)
@@ -530,7 +531,7 @@ def _message(error: BaseException) -> str:
     return one_line(error, 1000)
 
 
-def spoken(turns: list[tuple[str, str, tuple[str, ...]]]) -> str:
+def spoken(turns: Sequence[tuple[str, str, Sequence[str]]]) -> str:
     """Return questions, answers and what stands beside them as Markdown; words of strangers stay words."""
     out = []
     for question, text, told in turns[-SHOWN_TURNS:]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -28,83 +28,37 @@ from lmm.core.errors import InputError, LmmError
 from lmm.core.motion import Motion
 from lmm.models.assistant_config import AssistantConfig
 from lmm.models.config import read_config
+from lmm.models.conversation import (
+    Asked,
+    KeyFrame,
+    Looked,
+    Read,
+    bumps,
+    lay_out,
+    own_tokens,
+    padded,
+)
 from lmm.models.files import SHARD, load_weights, save_model
 from lmm.models.language import load_language_model, save_language_model
+from lmm.models.lora import add_lora, lora_parameters, merged
 from lmm.models.mixture import mixed_states
 from lmm.models.motion_encoder import Clip, read_clip
 from lmm.models.motion_language import MotionLanguageModel
 from lmm.models.one_token import Cache, Steps
-from lmm.models.perception import MOST_MOTIONS, Perception, Percepts
+from lmm.models.perception import MOST_MOTIONS, Perception
+from lmm.models.video_encoder import load_vision, small_vision
 
 LLM, BASE = "llm", "motion-language"  # folders beside the weights
 Part = Literal["projection", "motion", "video", "enhancer", "talker", "branch", "llm", "lora"]
 PARTS: tuple[Part, ...] = get_args(Part)
 LONGEST_QUESTION = 96  # tokens at the end of what was said that the Cross Talker reads
-BUMP_S = 0.15  # standard deviation of the bump that stands for a moment
 TOTAL = 0.1  # weight of the error of the quantity, against that of the gates
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A question about motions.
-
-    question   the last that was said
-    clips      one motion, or two to compare; clips that are the same object are looked at once a batch
-    history    earlier questions and answers
-    answer     what is right, to learn from
-    moments_s  of each motion the instants on which the answer rests, in seconds from the start of the clip; None: untold
-    """
-
-    question: str
-    clips: tuple[Clip, ...] = ()
-    history: tuple[tuple[str, str], ...] = ()
-    answer: str | None = None
-    moments_s: tuple[tuple[float, ...] | None, ...] = ()
-
-
-@dataclass(frozen=True)
-class KeyFrame:
-    """A moment on which an answer rests: when (the motion's own clock), its score, and how far its window reaches."""
-
-    time_s: float
-    weight: float
-    radius_s: float
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What was looked at in one motion: key frames, those of the highest scores first, and the sum of the gates."""
-
-    key_frames: tuple[KeyFrame, ...]
-    quantity: float
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """B conversations as the language model takes them, padded on the right to T tokens.
-
-    embedded   (B, T, llm_width)
-    own        (B, T) True at the assistant's own tokens
-    exists     (B, T)
-    learn_at   (X,) number, row after row, of the token before each token of an answer
-    learn      (X,) that token's id
-    percepts   of each pair of a question and a motion; None where nothing is looked at
-    pairs      (row, which motion) of each pair
-    """
-
-    embedded: Tensor
-    own: Tensor
-    exists: Tensor
-    learn_at: Tensor
-    learn: Tensor
-    percepts: Percepts | None
-    pairs: list[tuple[int, int]]
 
 
 class Assistant(nn.Module):
     """See the module.
 
-    llm         a causal model of transformers' Llama, Qwen2 or Qwen3 family
+    llm         a causal model of transformers' Llama, Qwen2 or Qwen3 family; one of the hub is frozen at first
     tokenizer   its tokenizer, which knows an end of text
     perception  all else that is trained, but for the branch
     base        the motion-language model that it sits on, left as it is, or None
@@ -128,15 +82,22 @@ class Assistant(nn.Module):
     }  # fmt: skip
 
     def __init__(
-        self, config: AssistantConfig, llm: Any, tokenizer: Any, base: MotionLanguageModel | None = None
+        self,
+        config: AssistantConfig,
+        llm: Any,
+        tokenizer: Any,
+        base: MotionLanguageModel | None = None,
+        vision: Any = None,
     ) -> None:
         super().__init__()
         if tokenizer is None or tokenizer.eos_token_id is None:
             raise LmmError("the language model has no tokenizer that knows an end of text. Add it to it.")
         self.config, self.tokenizer = config, tokenizer
-        self.llm, self.base = llm.eval().requires_grad_(base is None), base
+        self.llm, self.base = llm.eval().requires_grad_(base is None and config.llm is None), base
+        if config.lora_rank:
+            add_lora(self.llm.model.layers, config.lora_rank)
         size = float(llm.get_input_embeddings().weight.detach().float().std())
-        self.own = nn.ModuleDict({"perception": Perception(config, size)})
+        self.own = nn.ModuleDict({"perception": Perception(config, size, vision)})
         self.own.register_parameter("answer", nn.Parameter(size * torch.randn(config.llm_width)))
         if base is not None:
             base.requires_grad_(False).eval()
@@ -144,7 +105,6 @@ class Assistant(nn.Module):
             self.own["norm"] = copy.deepcopy(base.motion.norm).requires_grad_(True)
         self.own.to(llm.dtype)
         self.told: dict[str, float] = {}
-        self._ready: tuple[Any, Any] = (None, None)
 
     @classmethod
     def from_llm(
@@ -153,11 +113,12 @@ class Assistant(nn.Module):
         size: str = "small",
         *,
         branch: str | Path | None = None,
+        vision: str | Path | None = None,
         dtype: torch.dtype = torch.float32,
         **changes: Any,
     ) -> Assistant:
         """Return a new assistant around the language model in a folder or of a name on the hub, or around the
-        motion-language model in the folder `branch`.
+        motion-language model in the folder `branch`. `vision` is a vision model's folder or name on the hub.
 
         `changes` are fields of the config. Raises InputError if the language model is of no family that is known,
         LmmError if there is no such size, or not one of `llm` and `branch` is given.
@@ -173,13 +134,24 @@ class Assistant(nn.Module):
         else:
             model, tokenizer = load_language_model(str(llm), dtype)
             name = None if Path(str(llm)).is_dir() else str(llm)
-        told = {"size": size, "llm": name, "branch": base is not None, "llm_width": model.config.hidden_size}
-        return cls(AssistantConfig(**{**told, **cls.sizes[size], **changes}), model, tokenizer, base)
+        told: dict[str, Any] = {
+            "size": size,
+            "llm": name,
+            "branch": base is not None,
+            "llm_width": model.config.hidden_size,
+        }
+        told |= {**cls.sizes[size], **changes}
+        seen = None
+        if vision is not None:
+            told["vision"], seen = load_vision(vision, dtype)
+        elif told.get("video"):
+            told.setdefault("vision", small_vision(told.get("vision_width", 96)))
+        return cls(AssistantConfig(**told), model, tokenizer, base, seen)
 
     @property
     def perception(self) -> Perception:
         found: Any = self.own["perception"]
-        return found  # type: ignore[no-any-return]
+        return found
 
     def read(self, motion: Motion, video: Tensor | None = None) -> Clip:
         """Return a BODY_25 motion in metres as a clip; of a long one its last `longest_frames`.
@@ -195,14 +167,12 @@ class Assistant(nn.Module):
             self.base.eval()
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_ready": (None, None)}  # what was laid out anew is no part of a copy
-
     # what is trained
 
     def part(self, name: str) -> list[nn.Parameter]:
         """Return the parameters of one of `PARTS`, none where it has no such part. Raises LmmError for another name."""
         p = self.perception
+        lora = lora_parameters(self.llm)
         modules: dict[str, list[Any]] = {
             "projection": [p.words_in, p.key_out, p.segment_out, p.quantity_out, p.marker_out, p.heard_out, p.video_in],
             "motion": [p.motion, p.levels],
@@ -213,15 +183,23 @@ class Assistant(nn.Module):
             "llm": [] if self.base is not None else [self.llm],
             "lora": [],
         }
+        if name == "lora":
+            return lora
         if name not in modules:
             raise LmmError(f"an assistant has no part {name!r}; it has {', '.join(PARTS)}.")
-        found = [q for m in modules[name] if m is not None for q in m.parameters()]
+        added = {id(q) for q in lora}
+        found = [q for m in modules[name] if m is not None for q in m.parameters() if id(q) not in added]
         answer: Any = self.own.answer
         return [*found, p.marker, answer] if name == "projection" else found
 
     def train_only(self, *parts: str) -> None:
-        """Let these of `PARTS` learn and freeze the others. Raises LmmError if there is no such part."""
+        """Let these of `PARTS` learn and freeze the others. Raises LmmError if there is no such part.
+
+        A language model of the hub that learns becomes the assistant's own, and is saved with it.
+        """
         learn = {name: self.part(name) for name in parts}
+        if {"llm", "lora"} & learn.keys():
+            self.config = self.config.model_copy(update={"llm": None})
         for name in PARTS:
             for p in self.part(name):
                 p.requires_grad_(name in learn)
@@ -244,8 +222,9 @@ class Assistant(nn.Module):
         motions than are understood.
         """
         device, sees = self.perception.marker.device, self.config.motion or self.config.video
-        before, after = zip(*(self._words(a) for a in asked), strict=True) if asked else ((), ())
-        for a, ids in zip(asked, before, strict=True):
+        words = [self._words(a) for a in asked]
+        before, after = [b for b, _ in words], [a for _, a in words]
+        for a in asked:
             if not a.question.strip():
                 raise LmmError("an empty question was asked. Ask something.")
             if len(a.clips) > MOST_MOTIONS:
@@ -253,59 +232,33 @@ class Assistant(nn.Module):
         if not asked:
             raise LmmError("nothing was asked.")
         pairs = [(row, which) for row, a in enumerate(asked) for which in range(len(a.clips) if sees else 0)]
-        percepts, kept = None, []
+        percepts, is_word, kept = None, None, list[list[bool]]()
         if pairs:
             clips = list({id(c): c for a in asked for c in a.clips}.values())
             number = {id(c): i for i, c in enumerate(clips)}
             asks = [before[row][-LONGEST_QUESTION:] for row, _ in pairs]
-            ids, is_word = _padded(asks, device)
+            ids, is_word = (t.to(device) for t in padded(asks))
             of = [number[id(asked[row].clips[which])] for row, which in pairs]
-            words = self.llm.get_input_embeddings()(ids)
-            percepts = self.perception(clips, of, [which for _, which in pairs], words, is_word)
-            kept = [torch.tensor(x).nonzero()[:, 0].tolist() for x in percepts.is_token.tolist()]
-        # each row's tokens: ids of words, -1 where one is the assistant's own
-        rows, own, heard, learn_at, learn = [], [], [], [], []
-        of_row: dict[int, list[int]] = {}
-        for i, (row, _) in enumerate(pairs):
-            of_row.setdefault(row, []).append(i)
-        sizes = [
-            len(b) + sum(len(kept[i]) for i in of_row.get(row, [])) + 1 + len(after[row])
-            for row, b in enumerate(before)
-        ]
-        longest = max(sizes)
-        most = int(self.llm.config.max_position_embeddings)
+            embedded = self.llm.get_input_embeddings()(ids)
+            percepts = self.perception(clips, of, [which for _, which in pairs], embedded, is_word)
+            kept = percepts.is_token.tolist()
+        rows = lay_out(before, after, own_tokens(len(asked), pairs, kept))
+        most, longest = int(self.llm.config.max_position_embeddings), rows.ids.shape[1]
         if longest > most:
             raise LmmError(f"a conversation of {longest} tokens is longer than the {most} that are read. Shorten it.")
-        for row, (b, a) in enumerate(zip(before, after, strict=True)):
-            line, start = list(b), row * longest
-            for i in of_row.get(row, []):
-                reach = min(len(b), LONGEST_QUESTION)
-                heard += [(start + len(b) - reach + j, i, j) for j in range(reach)]
-                own += [(start + len(line) + j, i, u) for j, u in enumerate(kept[i])]
-                line += [-1] * len(kept[i])
-            own.append((start + len(line), -1, 0))  # the answer marker
-            line.append(-1)
-            learn_at += range(start + len(line) - 1, start + len(line) - 1 + len(a))
-            learn += a
-            rows.append(line + a)
-        ids, exists = _padded(rows, device)
-        is_own = ids < 0
-        x = self.llm.get_input_embeddings()(ids.clamp(min=0)).flatten(0, 1)
+        rows = rows.to(device)
+        x = self.llm.get_input_embeddings()(rows.ids).flatten(0, 1)
         answer: Any = self.own.answer
-        if percepts is None:
-            tokens = answer[None]
-            source = [0 for _ in own]
-        else:
-            units = percepts.tokens.shape[1]
-            tokens = torch.cat([percepts.tokens.flatten(0, 1), answer[None]])
-            source = [len(tokens) - 1 if i < 0 else i * units + u for _, i, u in own]
-            length = percepts.heard.shape[1]
-            told = percepts.heard.flatten(0, 1)[torch.tensor([i * length + j for _, i, j in heard], device=device)]
-            x = x.index_add(0, torch.tensor([at for at, _, _ in heard], device=device), told.to(x.dtype))
-        at = torch.tensor([at for at, _, _ in own], device=device)
-        x = x.index_copy(0, at, tokens[torch.tensor(source, device=device)].to(x.dtype)).unflatten(0, ids.shape)
-        places, wanted = (torch.tensor(v, dtype=torch.int64, device=device) for v in (learn_at, learn))
-        return Read(x, is_own, exists, places, wanted, percepts, pairs)
+        tokens = answer[None]
+        if percepts is not None and is_word is not None:
+            tokens = torch.cat([tokens, percepts.tokens.flatten(0, 1)])
+            number = is_word.sum(1).tolist()  # words that the talker read, at the end of each question
+            begin = [row * longest + len(before[row]) - n for (row, _), n in zip(pairs, number, strict=True)]
+            at = torch.cat([torch.arange(b, b + n) for b, n in zip(begin, number, strict=True)]).to(device)
+            x = x.index_add(0, at, percepts.heard[is_word].to(x.dtype))
+        x = x.index_copy(0, rows.own_at, tokens[rows.own].to(x.dtype)).unflatten(0, rows.ids.shape)
+        is_own = torch.zeros_like(rows.exists).flatten().index_fill(0, rows.own_at, True).view_as(rows.exists)
+        return Read(x, is_own, rows.exists, rows.learn_at, rows.learn, percepts, pairs)
 
     def forward(self, read: Read, cache: Cache | None = None) -> Tensor:
         """Return the normed states (B, T, llm_width); a `cache` keeps keys and values. States of padding are 0."""
@@ -321,7 +274,7 @@ class Assistant(nn.Module):
 
         text     cross-entropy in nats of each token of an answer
         moments  of the gates, where it is told on which moments an answer rests: for each motion the mean binary
-                 cross-entropy to bumps of unit mass on its moments, plus `TOTAL` times the relative error of quantity
+                 cross-entropy to bumps of unit mass on its moments, plus `TOTAL` times the smooth L1 error of quantity
         """
         read = self.pack(asked)
         states = self(read).flatten(0, 1)[read.learn_at]
@@ -477,15 +430,18 @@ class Assistant(nn.Module):
         if self.base is not None:
             self.base.save_pretrained(Path(folder) / BASE)
         elif self.config.llm is None:
-            save_language_model(self.llm, self.tokenizer, Path(folder) / LLM, SHARD)
+            save_language_model(merged(self.llm), self.tokenizer, Path(folder) / LLM, SHARD)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32) -> Assistant:
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32, **changes: Any) -> Assistant:
         """Return the assistant of a folder, ready to use, with weights as `dtype`.
 
-        Raises InputError if there is none, its language model is of another width, or weights are missing or damaged.
+        `changes` are fields of the config that take other values. Raises InputError if there is none, its language
+        model is of another width, or weights are missing or damaged.
         """
         config, base = read_config(Path(folder), AssistantConfig), None
+        if changes:
+            config = AssistantConfig.model_validate(config.model_dump() | changes)
         if config.branch:
             base = MotionLanguageModel.from_pretrained(Path(folder) / BASE, dtype)
             llm, tokenizer = base.llm, base.tokenizer
@@ -500,20 +456,3 @@ class Assistant(nn.Module):
         model = cls(config, llm, tokenizer, base)
         load_weights(model.own, Path(folder))
         return model.eval()
-
-
-def bumps(moments_s: tuple[float, ...], seconds: Tensor) -> Tensor:
-    """Return a Gaussian of unit mass over the tokens at `seconds` (N,) for each moment, summed: (N,)."""
-    moments = torch.tensor(moments_s, dtype=seconds.dtype, device=seconds.device)
-    shares = torch.softmax(-0.5 * ((seconds - moments[:, None]) / BUMP_S) ** 2, dim=-1)
-    return shares.sum(0)
-
-
-def _padded(rows: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return rows of ids (B, longest), 0 on the right of each, and where they are (B, longest)."""
-    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
-    exists = torch.zeros(ids.shape, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        exists[i, : len(row)] = True
-    return ids.to(device), exists.to(device)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lmm.models.config import MAX_LAYERS, MAX_WEIGHTS, MAX_WIDTH, model_name
 from lmm.pipeline.features import FeatureSpec
+
+
+class Vision(BaseModel):
+    """A vision model of transformers: its config there, and how the channels of an image are standardised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: dict[str, Any]
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
 class AssistantConfig(BaseModel):
@@ -27,8 +37,8 @@ class AssistantConfig(BaseModel):
     largest_radius_s   of the window about a key frame
     moments          weight of the loss that teaches the gates the moments on which answers rest
     motion, video    whether motion, and frames of video where there are some, are looked at
-    vision           the vision model's name on the hub; None: a small one of our own, trained with the assistant
-    vision_width     the vision model's
+    vision           the vision model that reads video; its weights are the assistant's
+    vision_width     of our own small one, where no other is given
     selection        of key frames: ``talker`` by the question, ``uniform`` evenly spaced
     levels           motion is rounded to so many levels in as many directions before it is looked at (FSQ); none: not
     parameters       how many numbers were trained, the language model's apart where it was not; told without loading
@@ -59,7 +69,7 @@ class AssistantConfig(BaseModel):
     moments: float = Field(default=0.3, ge=0)
     motion: bool = True
     video: bool = False
-    vision: str | None = None
+    vision: Vision | None = None
     vision_width: int = Field(default=96, gt=0, le=MAX_WIDTH)
     selection: Literal["talker", "uniform"] = "talker"
     levels: tuple[int, ...] = Field(default=(), max_length=16)
@@ -75,8 +85,13 @@ class AssistantConfig(BaseModel):
             raise ValueError("each width must be shared evenly by its heads, in pairs along time")
         if any(not 2 <= n <= 64 for n in self.levels):
             raise ValueError("levels must be 2 to 64 each")
-        if self.layers * self.width * (self.width + self.hidden) + self.joint_layers * self.joint_width**2 > MAX_WEIGHTS:
+        if (
+            self.layers * self.width * (self.width + self.hidden) + self.joint_layers * self.joint_width**2
+            > MAX_WEIGHTS
+        ):
             raise ValueError(f"{self.layers} layers of width {self.width} are too large")
+        if self.video and self.vision is None:
+            raise ValueError("video needs a vision model")
         if self.branch and (self.llm is not None or self.lora_rank):
             raise ValueError("with a branch the language model is the motion-language model's, and left as it is")
         return self

@@ -43,7 +43,7 @@ class FeatureEnhancer(nn.Module):
         self.motion = EncoderLayer(width, heads, hidden, dropout)
         self.video = EncoderLayer(width, heads, hidden, dropout) if video else None
         self.cross = Attention(width, heads) if video else None
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if video else None
 
     def forward(self, motion: Tensor, exists: Tensor, video: Tensor | None, shown: Tensor | None) -> Tensor:
         """Return motion (B, N, d), `exists` (B, N), enhanced by itself and by video (B, V, d), `shown` (B, V).
@@ -51,7 +51,7 @@ class FeatureEnhancer(nn.Module):
         A motion without video is left as it is by the second step.
         """
         x = self.motion(motion, _mask(exists))
-        if video is None or shown is None or self.video is None or self.cross is None:
+        if video is None or shown is None or self.video is None or self.cross is None or self.norm is None:
             return x
         has = shown.any(1)
         looked = shown | ~has[:, None]  # a softmax over nothing is not a number

@@ -36,6 +36,7 @@ from lmm.pipeline.resample import resample
 
 Array = NDArray[Any]
 ROTARY_BASE = 1000.0  # periods of 2π to 2π · 1000 tokens: at 5 a second from a second to twenty minutes
+VIDEO_FPS = 2.0
 NUMBERS = 7  # of a joint in a frame: place, velocity, seen
 
 
@@ -66,8 +67,11 @@ class Clip:
 def read_clip(motion: Motion, spec: FeatureSpec, longest: int, video: Tensor | None = None) -> Clip:
     """Return a BODY_25 motion in metres at the rate of `spec`, at most its last `longest` frames.
 
+    `video` (N, 3, H, W) uint8 begins with the motion, at VIDEO_FPS; what lies beyond the frames that are read is left.
+
     Raises MotionError if it is in pixels or another skeleton, or neither mid-hip nor neck is ever seen.
     """
+    begin = motion.start_s
     motion = resample(motion, spec.fps)
     if motion.num_frames > longest:
         motion = motion.crop(motion.num_frames - longest, motion.num_frames)
@@ -78,7 +82,11 @@ def read_clip(motion: Motion, spec: FeatureSpec, longest: int, video: Tensor | N
     step = np.where(found.observed[:, centre, None], places[:, centre] * std[centre] + mean[centre], 0)
     places = places.copy()
     places[:, centre] = 0
-    return Clip(places, found.observed, np.cumsum(step, axis=0).astype(np.float32), spec.fps, motion.start_s, video)
+    if video is not None:
+        first = round((motion.start_s - begin) * VIDEO_FPS)
+        video = video[first : first + max(1, round(motion.seconds * VIDEO_FPS))]
+    path = np.cumsum(step, axis=0).astype(np.float32)
+    return Clip(places, found.observed, path, spec.fps, motion.start_s, video)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +113,7 @@ def side_by_side(clips: list[Clip], patch: int, like: Tensor) -> Frames:
     )
     for i, c in enumerate(clips):
         n = len(c.places)
-        for whole, part in zip(out, (c.places, c.observed, c.path, True), strict=True):
-            whole[i, :n] = part
+        out[0][i, :n], out[1][i, :n], out[2][i, :n], out[3][i, :n] = c.places, c.observed, c.path, True
         out[2][i, n:] = c.path[-1]
     tensors = [torch.from_numpy(x).to(like.device, like.dtype if x.dtype == np.float32 else None) for x in out]
     return Frames(*tensors)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lmm.core.errors import LmmError
 from lmm.models.assistant_config import AssistantConfig
 from lmm.models.blocks import time_encoding
 from lmm.models.codec import quantise
 from lmm.models.cross_talker import CrossTalker, FeatureEnhancer, Talk
-from lmm.models.motion_encoder import Clip, MotionEncoder, side_by_side
+from lmm.models.motion_encoder import VIDEO_FPS, Clip, MotionEncoder, side_by_side
+from lmm.models.video_encoder import VideoEncoder
 
 MOST_MOTIONS = 2  # of one question
 
@@ -36,18 +39,22 @@ class Percepts:
 
 
 class Perception(nn.Module):
-    """See the module. `word_size` is the standard deviation of the language model's embeddings, which tokens take."""
+    """See the module.
 
-    def __init__(self, config: AssistantConfig, word_size: float) -> None:
+    `word_size` is the standard deviation of the language model's embeddings, which tokens take; `vision` a pretrained
+    vision model.
+    """
+
+    def __init__(self, config: AssistantConfig, word_size: float, vision: Any = None) -> None:
         super().__init__()
         self.config = c = config
         self.motion = MotionEncoder(c) if c.motion else None
-        self.video = None
-        self.video_in = None
+        self.video = VideoEncoder(c, vision) if c.video else None
+        self.video_in = nn.Linear(self.video.width, c.width) if self.video is not None else None
         into_levels = [nn.Linear(c.width, len(c.levels)), nn.Linear(len(c.levels), c.width)] if c.levels else []
         self.levels = nn.ModuleList(into_levels)
         self.words_in = nn.Linear(c.llm_width, c.width)
-        self.enhancer = FeatureEnhancer(c.width, c.heads, c.hidden, c.dropout, c.motion and c.video)
+        self.enhancer = FeatureEnhancer(c.width, c.heads, c.hidden, c.dropout, video=c.motion and c.video)
         self.talker = CrossTalker(c.width, c.heads, c.keys, c.segments, c.largest_radius_s, c.selection)
         self.key_out, self.segment_out, self.quantity_out, self.marker_out = (
             Projection(c.width, c.llm_width, word_size) for _ in range(4)
@@ -64,7 +71,7 @@ class Perception(nn.Module):
         """
         c = self.config
         # the scale of embeddings is the language model's own affair
-        x = self.words_in(nn.functional.rms_norm(words, words.shape[-1:]))
+        x = self.words_in(F.rms_norm(words, words.shape[-1:]))
         places = time_encoding(torch.arange(words.shape[1], device=words.device) / 8, c.width).to(x)
         text = self.enhancer.words(x + places, is_word)
         frames, exists, seconds = self._frames(clips)
@@ -98,16 +105,33 @@ class Perception(nn.Module):
         """Return what the talker sees of clips (B, N, width), what of it exists (B, N), and when it was (N,) s."""
         c, like = self.config, self.marker
         video = shown = None
+        if self.video is not None and any(clip.video is not None and len(clip.video) for clip in clips):
+            video, shown = self._video(clips)
         if self.motion is None:
             if video is None or shown is None or not shown.any(1).all():
                 raise LmmError("this assistant looks at video alone, and a motion came without. Give its video.")
-            raise NotImplementedError
+            return video, shown, (torch.arange(video.shape[1], device=video.device) + 0.5).to(video) / VIDEO_FPS
         x, exists = self.motion(side_by_side(clips, c.patch_frames, like))
         if c.levels:
             x = self.levels[1](quantise(self.levels[0](x), c.levels))
         x = self.enhancer(x, exists, video, shown)
         seconds = (torch.arange(x.shape[1], device=x.device) + 0.5) * (c.patch_frames / c.spec.fps)
         return x, exists, seconds.to(x)
+
+    def _video(self, clips: list[Clip]) -> tuple[Tensor, Tensor]:
+        """Return a token of each frame of video (B, V, width), and which exist (B, V)."""
+        assert self.video is not None
+        assert self.video_in is not None
+        like, rows = self.marker, []
+        for clip in clips:
+            if clip.video is None or not len(clip.video):
+                rows.append(like.new_zeros(0, self.config.width))
+            else:
+                rows.append(self.video_in(self.video(clip.video[None].to(like.device))[0]))
+        x = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        shown = torch.arange(x.shape[1], device=x.device) < torch.tensor([[len(r)] for r in rows], device=x.device)
+        when = time_encoding(torch.arange(x.shape[1], device=x.device) / VIDEO_FPS, self.config.width).to(x)
+        return x + when, shown
 
 
 class Projection(nn.Sequential):

@@ -107,7 +107,7 @@ def prepare(config: MotionLanguageRunConfig, device: torch.device) -> Run:
     )
     if config.start_from is None:
         codec = Codec.from_pretrained(find(config.codec, "codec"))
-        licences |= _licence_of(str(config.llm))
+        licences |= licence_of(str(config.llm))
     else:
         codec = Codec.from_pretrained(Path(config.start_from) / CODEC)
         before = read_config(Path(config.start_from), MotionLanguageConfig)
@@ -164,7 +164,7 @@ model ({c.llm or "in llm/"}) that is left as it was.
     return card(c.name, c.licence, ["text-to-motion", "motion-to-text"], text)
 
 
-def _licence_of(llm: str) -> set[str]:
+def licence_of(llm: str) -> set[str]:
     """Return the licence of a language model that `lmm train` wrote; others tell theirs elsewhere."""
     path = Path(llm) / TRAINED_ON
     try:

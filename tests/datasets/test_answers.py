@@ -87,7 +87,8 @@ def test_questions_fill_all_that_they_name():
         for form in options if isinstance(options, dict) else [""]:
             for n in range(30):
                 text = phrased(kind, {"exercise": "deep squat", "limb": "arm", "side": "left"}, random.Random(n), form)
-                assert "{" not in text and text == text.lower()
+                assert "{" not in text
+                assert text == text.lower()
 
 
 def test_no_exercise_is_part_of_another_and_numbers_are_words():

@@ -197,7 +197,8 @@ def _angle(scene: Scene, draw: random.Random) -> Ask | None:
 def _compare(scene: Scene, draw: random.Random) -> Ask | None:
     for _ in range(8):
         form = draw.choice(list(phrases()["questions"]["compare"]))
-        other = draw.choice(scene.partners) if scene.partners else scene
+        others = [p for p in scene.partners if p.single or form not in ("faster", "deeper")]
+        other = draw.choice(others) if others else scene
         if other.parts[0] is scene.parts[0]:
             continue
         told = _differ(scene, other, form)

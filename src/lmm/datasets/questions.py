@@ -12,7 +12,7 @@ import numpy as np
 from lmm.analysis.angles import joint_angles
 from lmm.analysis.facts import Facts, facts
 from lmm.datasets.answers import answered, exercises, phrased, phrases
-from lmm.datasets.pairs import texts
+from lmm.datasets.pairs import DIRECTIONS, texts
 from lmm.datasets.recipes import Recipe, cut
 from lmm.datasets.scenes import OTHER, Scene
 from lmm.datasets.sentences import mirrored
@@ -135,6 +135,8 @@ def _direction(scene: Scene, draw: random.Random) -> Ask | None:
     told = scene.told
     if told is None or told.direction is None:
         return None
+    if DIRECTIONS.get(str(scene.about.get("content")), told.direction) != told.direction:
+        return None
     return Ask("direction", {"direction": told.direction}, "measured")
 
 
@@ -255,10 +257,11 @@ def _caption(scene: Scene, draw: random.Random) -> Ask | None:
 
 def _next(scene: Scene, draw: random.Random) -> Ask | None:
     """Cut the motion, and ask for what the rest is measured to show."""
-    if not scene.single or scene.seconds < BEFORE_S + LEAST_AFTER_S or scene.exercise:
+    after = AFTER_S if scene.first.part else LEAST_AFTER_S
+    if not scene.single or scene.seconds < BEFORE_S + after or scene.exercise:
         return None
     motion = scene.first.motion
-    at = round(draw.uniform(BEFORE_S, scene.seconds - LEAST_AFTER_S), 2)
+    at = round(draw.uniform(BEFORE_S, scene.seconds - after), 2)
     told = facts(cut(motion, at, at + AFTER_S))
     follows = None if told is None else happens(told)
     if follows is None:

@@ -146,10 +146,8 @@ def _named(said: str) -> list[str]:
 def _direction(said: str) -> dict[str, Any] | None:
     sides = set(re.findall(r"\b(left|right)\b", said))
     forward, back = bool(re.search(r"\b(?:forward|ahead|straight)", said)), bool(re.search(r"\bback", said))
-    if len(sides) > 1 or forward == back == (not sides) or (forward and back) or (back and sides):
-        return None
     words = ["forward"] * forward + ["backwards"] * back + sorted(sides)
-    return {"direction": " ".join(words)}
+    return {"direction": " ".join(words)} if " ".join(words) in phrases()["directions"] else None
 
 
 def _turn(said: str) -> dict[str, Any] | None:

@@ -68,8 +68,13 @@ def _found(c: Conversation, motions: Motions) -> Iterator[Found]:
     elif c.kind == "side":
         if len(parts) > 2 and parts[-1] in ("hand", "hands"):
             yield "labels", c.truth["side"], parts[-2]
-        elif told := facts(motion):
-            yield "measured", c.truth["side"], (told.leg if labels[0].limb == "leg" else told.arm or told.raises)
+        else:
+            told = facts(motion)
+            yield (
+                "measured",
+                c.truth["side"],
+                told and (told.leg if labels[0].limb == "leg" else told.arm or told.raises),
+            )
     elif c.kind == "direction":
         told = facts(motion)
         yield "measured", c.truth["direction"], told and told.direction

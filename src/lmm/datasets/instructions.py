@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def instructions(
 
 def write_instructions(conversations: Iterable[Conversation], path: str | Path) -> int:
     """Write conversations as JSON lines, whole or not at all; return how many. Raises InputError."""
-    lines = [json.dumps(asdict(c), ensure_ascii=False) for c in conversations]
+    lines = [json.dumps(vars(c), ensure_ascii=False) for c in conversations]
     write_bytes(Path(path), "".join(line + "\n" for line in lines).encode())
     return len(lines)
 

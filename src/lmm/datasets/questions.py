@@ -12,7 +12,7 @@ import numpy as np
 from lmm.analysis.angles import joint_angles
 from lmm.analysis.facts import Facts, facts
 from lmm.datasets.answers import answered, exercises, phrased, phrases
-from lmm.datasets.pairs import texts
+from lmm.datasets.pairs import DIRECTIONS, texts
 from lmm.datasets.recipes import Recipe, cut
 from lmm.datasets.scenes import OTHER, Scene
 from lmm.datasets.sentences import mirrored
@@ -25,6 +25,7 @@ LEAST_DEG, LEAST_SEEN, OUTER = 30.0, 0.9, 98  # of an angle that is asked for; p
 UNLIKE, UNLIKE_DEG = 1.25, 12.0  # ratios, and angles, from which two motions differ
 BEFORE_S, AFTER_S, LEAST_AFTER_S = 1.5, 2.0, 1.0  # of a cut: what is shown, what comes next
 HIDDEN, TURNS = 0.15, 0.2  # share of questions with a part that is missing and not needed; with earlier turns
+STAYING = 0.7  # share of the people on the spot who are not asked how they turn: most do not
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def _direction(scene: Scene, draw: random.Random) -> Ask | None:
     told = scene.told
     if told is None or told.direction is None:
         return None
+    if DIRECTIONS.get(str(scene.about.get("content")), told.direction) != told.direction:
+        return None
     return Ask("direction", {"direction": told.direction}, "measured")
 
 
@@ -146,7 +149,9 @@ def _turning(scene: Scene, draw: random.Random) -> Ask | None:
         return None
     if told.turn:
         return Ask("turn", {"turn": told.turn}, "measured")
-    return Ask("turn", {"turn": "none"}, "measured") if told.straight else None
+    if not told.straight or (told.stays and draw.random() < STAYING):
+        return None
+    return Ask("turn", {"turn": "none"}, "measured")
 
 
 def _sequence(scene: Scene, draw: random.Random) -> Ask | None:
@@ -194,12 +199,13 @@ def _angle(scene: Scene, draw: random.Random) -> Ask | None:
 def _compare(scene: Scene, draw: random.Random) -> Ask | None:
     for _ in range(8):
         form = draw.choice(list(phrases()["questions"]["compare"]))
-        other = draw.choice(scene.partners) if scene.partners else scene
+        others = [p for p in scene.partners if p.single or form not in ("faster", "deeper")]
+        other = draw.choice(others) if others else scene
         if other.parts[0] is scene.parts[0]:
             continue
         told = _differ(scene, other, form)
         if told is not None:
-            tops = scene.tops_s if scene.exercise else []
+            tops = scene.tops_s if scene.count else []
             source = "label" if form in ("correct", "more") else "measured"
             return Ask("compare", {"compare": told}, source, form, moments_s=tops, second=other)
     return None
@@ -251,10 +257,11 @@ def _caption(scene: Scene, draw: random.Random) -> Ask | None:
 
 def _next(scene: Scene, draw: random.Random) -> Ask | None:
     """Cut the motion, and ask for what the rest is measured to show."""
-    if not scene.single or scene.seconds < BEFORE_S + LEAST_AFTER_S or scene.exercise:
+    after = AFTER_S if scene.first.part else LEAST_AFTER_S
+    if not scene.single or scene.seconds < BEFORE_S + after or scene.exercise:
         return None
     motion = scene.first.motion
-    at = round(draw.uniform(BEFORE_S, scene.seconds - LEAST_AFTER_S), 2)
+    at = round(draw.uniform(BEFORE_S, scene.seconds - after), 2)
     told = facts(cut(motion, at, at + AFTER_S))
     follows = None if told is None else happens(told)
     if follows is None:

@@ -182,10 +182,11 @@ class Scene:
 
     @cached_property
     def side(self) -> str | None:
-        """The side whose limb does it: measured on one part at least, contradicted by none."""
-        found = {p.side for p in self.parts} - {None}
-        side = found.pop() if len(found) == 1 else None
-        return OTHER.get(side, side) if side and self.mirrored else side
+        """The side whose limb does it: measured on half of the parts at least, contradicted by none."""
+        found = [p.side for p in self.parts if p.side]
+        if len(set(found)) != 1 or 2 * len(found) < len(self.parts):
+            return None
+        return OTHER.get(found[0], found[0]) if self.mirrored else found[0]
 
     @property
     def about(self) -> dict[str, Any]:

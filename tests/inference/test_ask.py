@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("transformers", reason="needs the extra language")
-from assistants import LEARNT
+from assistants import LEARNT, language_model
+from films import write_video
 from lmm.core.errors import LmmError, MotionError
 from lmm.core.motion import Motion, make_motion
 from lmm.datasets.synthetic import gait, repetitions
 from lmm.datasets.windows import mirror
-from lmm.inference.ask import NEXT, REMEMBERED, Chat, ask, flat, load_assistant
+from lmm.inference.ask import NEXT, PICTURE, REMEMBERED, Chat, ask, flat, load_assistant, pictures
+from lmm.models.assistant import Assistant
 from lmm.skeletons import BODY_25
 
 HOW_MANY, WHICH_ARM, NEXT_ONE, HOW_OLD = LEARNT
@@ -126,6 +129,21 @@ def test_only_the_end_of_a_long_motion_is_read_and_it_is_said(tiny_assistant: st
     answer = ask(gait(seconds=70.0), HOW_OLD, tiny_assistant)
     assert answer.notes == ("of 70.0 s only the last 60 s were read",)
     assert min(k.time_s for k in answer.key_frames[0]) > 9.9
+
+
+def test_a_video_is_seen_as_long_as_the_motion_lasts(tmp_path: Path, tiny_assistant: str) -> None:
+    shades = [np.full((96, 160, 3), 5 * k, np.uint8) for k in range(40)]
+    film = write_video(tmp_path / "film.avi", [k / 10 for k in range(40)], shades, lossless=True)
+    seen = pictures(film, 1.0, 2.0)
+    assert seen.shape == (4, 3, PICTURE, PICTURE)
+    np.testing.assert_allclose(seen.float().mean((1, 2, 3)), [50, 75, 100, 125], atol=3)
+    with pytest.raises(LmmError, match="shows nothing from 60 s on"):
+        pictures(film, 60.0, 2.0)
+    sighted = Assistant.from_llm(language_model(tmp_path / "language"), "tiny", video=True)
+    answer = ask(repetitions(1, 1.0), HOW_MANY, sighted, film)
+    assert answer.notes == ()
+    blind = ask(repetitions(1, 1.0), HOW_MANY, tiny_assistant, film)
+    assert blind.notes == ("assistant-tiny looks at no video: only motion was read",)
 
 
 @pytest.mark.parametrize(

@@ -12,27 +12,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lmm.analysis.questions import Measurement, Subject, measured
 from lmm.analysis.statements import disagreement
-from lmm.core.errors import LmmError, MotionError, one_line
+from lmm.core.errors import InputError, LmmError, MotionError, one_line
 from lmm.core.motion import Motion
 from lmm.inference.speaker import check_seed
 from lmm.inference.what_next import what_next
-from lmm.models.assistant import Asked, Assistant, KeyFrame
+from lmm.models.assistant import Assistant
+from lmm.models.conversation import Asked, KeyFrame
 from lmm.models.loading import find
+from lmm.models.motion_encoder import VIDEO_FPS, Clip
 from lmm.models.perception import MOST_MOTIONS
 from lmm.pipeline.clean import clean
 from lmm.pipeline.features import MIDHIP, NECK
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from lmm.models.motion_encoder import Clip
 
 DEFAULT = Assistant.architecture
 MAX_QUESTION = 1000  # characters
@@ -53,7 +51,7 @@ class Answer:
     """An answer, and what it rests on.
 
     question, text   what was asked; what the assistant says
-    key_frames       of each motion the moments looked at, highest scores first (`lmm.models.assistant.KeyFrame`)
+    key_frames       of each motion the moments looked at, highest scores first (`lmm.models.conversation.KeyFrame`)
     measured         what lmm measures of that which the question asks for
     disagreement     one line, if the text states other than was measured
     next             what forecasts show, if it was asked what comes next; `forecast` is their motion, with samples
@@ -210,13 +208,12 @@ class Chat:
         longest = config.longest_frames / config.spec.fps
         if motion.seconds > longest:
             self._notes.append(f"of {motion.seconds:.1f} s only the last {longest:g} s were read")
-        if video is None:
-            return self.assistant.read(body)
-        if not config.video:
+            kept = int((motion.clock > motion.clock[-1] - longest).sum())
+            body = body.crop(motion.num_frames - kept, motion.num_frames)
+        if video is not None and not config.video:
             self._notes.append(f"{config.name} looks at no video: only motion was read")
-            return self.assistant.read(body)
-        clip = self.assistant.read(body)
-        return self.assistant.read(body, pictures(video, clip.start_s, clip.seconds))
+            video = None
+        return self.assistant.read(body, None if video is None else pictures(video, body.start_s, body.seconds))
 
 
 def ask(
@@ -268,8 +265,6 @@ def pictures(video: str | Path, start_s: float, seconds: float) -> Tensor:
     """
     from PIL import Image
 
-    from lmm.core.errors import InputError
-    from lmm.models.video_encoder import VIDEO_FPS
     from lmm.video.decoding import Video
 
     out: list[Any] = []

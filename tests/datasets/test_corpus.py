@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 
 from lmm.core.errors import InputError, LmmError
 from lmm.datasets.corpus import (
+    _LONG,
     BOS,
     DOCUMENT_WORDS,
     EOS,
+    MAX_WORD,
+    _parted,
     blocks,
     detokenised,
     read_documents,
@@ -112,6 +116,25 @@ def test_tokenizer_is_deterministic_and_survives_saving(tokenizer, tmp_path: Pat
     again = AutoTokenizer.from_pretrained(tmp_path)
     assert again(CORPUS[0])["input_ids"] == tokenizer(CORPUS[0])["input_ids"]
     assert again.eos_token == EOS
+
+
+def test_bos_is_put_before_a_text_unless_it_is_not_wanted(tokenizer):
+    bare = tokenizer(CORPUS[0], add_special_tokens=False)["input_ids"]
+    assert tokenizer(CORPUS[0])["input_ids"] == [tokenizer.bos_token_id, *bare]
+    assert tokenizer("")["input_ids"] == [tokenizer.bos_token_id]
+
+
+def test_a_word_without_end_costs_no_more_than_many_words():
+    """As one word it took over a minute; what other documents teach stays as it is."""
+    letters = "".join(np.random.default_rng(0).choice(list("abcdefgh"), 200_000))
+    start = time.process_time()
+    tokenizer = train_tokenizer([letters, " " * 200_000 + "a"], 400)
+    assert time.process_time() - start < 10
+    assert max(map(len, tokenizer.get_vocab())) <= MAX_WORD
+    assert len(tokenizer) == 400
+    within = "a" * MAX_WORD
+    assert _LONG.sub(_parted, f"{within} {within}\n") == f"{within} {within}\n"
+    assert _LONG.sub(_parted, within + "b") == f"{within}\nb"
 
 
 def test_blocks_are_the_documents_in_a_row(tokenizer):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from lmm.cli.main import run
 from lmm.core.errors import InputError, LmmError
 from lmm.core.motion import Motion, make_motion
 from lmm.datasets.ingest import ingest
@@ -227,9 +228,34 @@ def test_the_command_writes_results_and_page(name: str, store: Path, tmp_path: P
     assert "<table>" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_sentences_of_kit_are_a_slice_of_their_own(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    listed = shared_data / "humanml3d_cmu" / "pairs.jsonl"
+    rows = [json.loads(line) for line in listed.read_text("utf-8").splitlines()]
+    row = next(r for r in rows if r["caption_source"] == "KIT-ML" and 2 < r["end_s"] - r["start_s"] < 8)
+    folder, told = tmp_path / "walks", []
+    folder.mkdir()
+    for name, split in ((row["trial"], "test"), ("another", "train")):
+        walk = gait(row["end_s"] + 0.5, 30.0)
+        walk.replace(meta={**walk.meta, "trial": name}).save(folder / f"{name}.lmm.npz")
+        told.append({"file_name": f"{name}.lmm.npz", "subject": name, "split": split, "captions": ["walks"]})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, told)))
+    ingest(folder, tmp_path / "store", workers=1)
+    encoder().save_pretrained(tmp_path / "encoder")
+    command = ["eval", "caption", "--data", str(tmp_path / "store"), "--models", "controls", "--kit", str(listed)]
+    assert run([*command, "--encoder", str(tmp_path / "encoder"), "--out", str(tmp_path / "out")]) == 0
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["models"]
+    assert {r["slice"]: r["texts"] for r in rows}["sentence"] >= len(set(row["captions"]))
+    assert "sentence" in capsys.readouterr().out
+
+
 def test_an_evaluator_is_for_language_and_must_be_one(store: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--encoder"):
         evaluate("forecast", Settings(store, "zero-velocity", tmp_path / "a", encoder="x"), quiet)
+    with pytest.raises(InputError, match="--kit"):
+        evaluate("forecast", Settings(store, "zero-velocity", tmp_path / "a", kit=tmp_path), quiet)
     with pytest.raises(LmmError, match="nonesuch"):
         evaluate("caption", Settings(store, "controls", tmp_path / "b", encoder="nonesuch"), quiet)
     with pytest.raises(LmmError, match="nonesuch"):

@@ -19,7 +19,7 @@ from lmm.core.geometry import axis_rotation
 from lmm.datasets.clips import ClipBatch
 from lmm.datasets.synthetic import gait
 from lmm.models.codec import PLACE, STRIDE, CausalConv, Codec, CodecConfig, Memory, quantise, reconstruction, velocities
-from lmm.pipeline.codec_features import CODEC_JOINTS, FPS, NUM_FEATURES, SLICES, Decoder, Placement, encode
+from lmm.pipeline.codec_features import CODEC_JOINTS, FPS, NUM_FEATURES, SLICES, Decoder, Placement, decode, encode
 
 
 def codec(**changes: Any) -> Codec:
@@ -147,9 +147,12 @@ def test_quantised_numbers_are_levels_and_gradients_pass(levels: list[int], seed
     torch.testing.assert_close(z.grad, expected)
 
 
-def test_codes_number_the_levels_and_cost_what_is_said() -> None:
+def test_fsq_latents_are_of_so_many_levels_and_cost_what_is_said() -> None:
     c = codec(bottleneck="fsq", levels=(8, 5, 3))
-    codes = c.codes(c.encode(100 * features(400)))
+    half = torch.tensor([4, 2, 1])
+    codes = (c.encode(100 * features(400)) * c.scale + c.shift) * half + half
+    torch.testing.assert_close(codes, codes.round(), atol=1e-4, rtol=0)
+    codes = codes.round()
     assert codes.amin(dim=(0, 1)).tolist() == [0, 0, 0]
     assert codes.amax(dim=(0, 1)).tolist() == [7, 4, 2]
     assert c.config.bits_per_latent == pytest.approx(np.log2(8 * 5 * 3))
@@ -243,8 +246,9 @@ def test_it_learns_a_walk_and_gives_it_back(bottleneck: str) -> None:
     c.calibrate([batch])
     c.eval()
     assert validation(c, batch) < 0.4 * first
-    latents, placement = c.read(motion)
-    again = c.write(latents, placement)
+    values, placement = encode(motion)
+    with torch.inference_mode():
+        again = decode(c.decode(c.encode(torch.from_numpy(values)[None]))[0].numpy(), placement)
     joints = [j for j in range(25) if again.observed[0, j]]
     away = np.linalg.norm(again.positions[:40, joints] - motion.positions[:40, joints], axis=-1).mean()
     assert away < 0.15

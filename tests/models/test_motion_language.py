@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from lmm.core.errors import InputError, LmmError
 from lmm.generative.flow import solve
 from lmm.models.flow_head import FlowHead, Sampler
+from lmm.models.language import load_language_model, save_language_model
 from lmm.models.motion_language import PARTS, MotionLanguageModel
 from lmm.models.motion_language_config import MotionLanguageConfig
 from lmm.models.one_token import Cache, Steps
@@ -775,6 +777,34 @@ def test_heads_that_are_too_large() -> None:
 def test_a_language_model_of_the_hub_is_not_written(make: Make, tmp_path: Path) -> None:
     make(llm="someone/model").save_pretrained(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_a_name_that_is_nowhere_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transformers alone asks a hub that is not there six times, for 47 s."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"no/such-model: is no folder, and the hub .*Give a folder") as e:
+        MotionLanguageModel.from_llm("no/such-model")
+    with pytest.raises(InputError, match="is no folder"):
+        MotionLanguageModel.from_llm("no/such/folder")
+    assert "\n" not in str(e.value)
+    assert time.monotonic() - start < 10
+
+
+def test_a_name_that_was_fetched_before_needs_no_network(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--some--model"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0" * 40)
+    model = make()
+    save_language_model(model.llm, None, folder / "snapshots" / ("0" * 40), "1MB")
+    start = time.monotonic()
+    found, _ = load_language_model("some/model", torch.float32)
+    assert time.monotonic() - start < 10
+    assert all(torch.equal(a, b) for a, b in zip(found.parameters(), model.llm.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("where", [".", "llm"])

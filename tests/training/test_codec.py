@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from lmm.core.errors import InputError, LmmError
+from lmm.datasets.ingest import ingest
+from lmm.datasets.pairs import pair_split
+from lmm.datasets.store import Store
 from lmm.datasets.synthetic import gait
 from lmm.models.codec import Codec
 from lmm.models.loading import describe, find
-from lmm.training.codec import CodecRunConfig
+from lmm.pipeline.codec_features import NUM_FEATURES, encode
+from lmm.training.codec import CodecRunConfig, prepare
 from lmm.training.kinds import read_train_config
 from lmm.training.loop import train
 
@@ -42,9 +47,26 @@ def test_a_codec_trains_and_is_found(bottleneck: str, codec_settings: dict[str, 
     assert describe(str(best)).parameters == sum(p.numel() for p in codec.parameters())
     assert codec.config.trained_on.startswith("walks")
     assert bottleneck in (best / "README.md").read_text()
-    latents, placement = codec.read(gait(seconds=2))
-    assert latents.shape == (15, codec.config.latent_width)
-    assert codec.write(latents, placement).num_frames == 60
+    latents = codec.encode(torch.from_numpy(encode(gait(seconds=2))[0])[None])
+    assert latents.shape == (1, 15, codec.config.latent_width)
+    assert codec.decode(latents).shape == (1, 60, NUM_FEATURES)
+
+
+def test_takes_that_pairs_hold_out_are_held_out_here_too(codec_settings: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever the store says: its split of Bandai Namco's takes is by content and style, that of pairs by take."""
+    (tmp_path / "takes").mkdir()
+    for i in range(12):
+        walk = gait(seconds=2.0, fps=30.0, seed=i)
+        labels = {"content": "walk", "style": "masculine" if i == 11 else "normal"}  # walk, masculine: zero-shot
+        walk.replace(meta={**walk.meta, "subject": "walker", "labels": labels, "licence": "CC0"}).save(
+            tmp_path / "takes" / f"{i}.lmm.npz"
+        )
+    ingest(tmp_path / "takes", tmp_path / "takes_store", workers=1)
+    splits = [pair_split(m) for m in Store(tmp_path / "takes_store").motions()]
+    assert set(splits) > {"train", "zero-shot"}
+    data = {"data": [{"store": str(tmp_path / "takes_store")}, *codec_settings["data"]]}
+    run = prepare(CodecRunConfig(**{**codec_settings, **data}), torch.device("cpu"))
+    assert run.network.config.trained_on.startswith(f"takes_store ({splits.count('train')} clips")
 
 
 def test_a_run_that_stopped_goes_on_to_the_bit(codec_settings: dict[str, Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file
 import lmm
 from lmm.cli.main import run
 from lmm.core.errors import InputError, LmmError
+from lmm.core.motion import Motion
 from lmm.datasets.pairs import Pair
 from lmm.datasets.synthetic import gait
 from lmm.inference.describe import describe
@@ -25,6 +27,7 @@ from lmm.inference.generate import Settings, generate, stream
 from lmm.inference.speaker import load_speaker
 from lmm.models.codec import Codec
 from lmm.models.motion_language import MotionLanguageModel
+from lmm.pipeline.codec_features import encode
 from lmm.training.kinds import kind, read_train_config
 from lmm.training.loop import train
 from lmm.training.motion_language import _stretches
@@ -103,6 +106,12 @@ def test_a_stage_that_stopped_goes_on_to_the_bit(first: Path, walks: Path, tmp_p
         train(config, tmp_path / "parts", report=stop)
     parts = train(config, tmp_path / "parts", resume=True)
     assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
+    logs = [csv.DictReader((tmp_path / n / "log.csv").read_text().splitlines()) for n in ("whole", "parts")]
+    one, other = ([{k: v for k, v in row.items() if k != "seconds"} for row in log] for log in logs)
+    assert one == other
+    weights = MotionLanguageModel.from_pretrained(whole).config.weights.model_dump()
+    for row in one:  # the parts of the loss are in the log
+        assert float(row["loss"]) == pytest.approx(sum(w * float(row[part]) for part, w in weights.items()), rel=1e-5)
     kept = load_file(max((tmp_path / "whole").glob("checkpoint-*")))
     assert {n.split(".")[2] for n in kept if n.startswith("network.motion")} == {"flow", "exit"}  # what learns is kept
     assert not any(n.startswith("network.llm") for n in kept)
@@ -171,6 +180,11 @@ def test_settings_without_use_are_refused(model: str, change: dict[str, Any], to
         kind(model).prepare(config, torch.device("cpu"))
 
 
+@torch.inference_mode()
+def latents_of(motion: Motion, codec: Codec) -> torch.Tensor:
+    return codec.encode(torch.from_numpy(encode(motion)[0])[None])[0]
+
+
 def test_a_motion_that_is_gone_on_from_moves_on_at_the_seam(first: Path, tmp_path: Path) -> None:
     """The latents of both are those of the whole: the root does not stop where the clip was cut."""
     walk = gait(seconds=12.0, fps=30.0)
@@ -185,7 +199,7 @@ def test_a_motion_that_is_gone_on_from_moves_on_at_the_seam(first: Path, tmp_pat
     assert one.before is None
     assert two.before is not None
     assert (one.ends, two.ends) == (False, True)  # the first was cut, and teaches the exit head no end
-    torch.testing.assert_close(torch.cat(two.before[0]), codec.read(walk)[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(torch.cat(two.before[0]), latents_of(walk, codec), atol=1e-4, rtol=1e-4)
 
 
 def test_what_follows_a_motion_follows_its_last_frame(speaker: Any) -> None:
@@ -194,10 +208,20 @@ def test_what_follows_a_motion_follows_its_last_frame(speaker: Any) -> None:
     for frames, latents in ((3, 1), (122, 30), (355, 75)):
         part = walk.crop(0, frames)
         seen, decoder = speaker.read(part)
-        expected = speaker.codec.read(lmm.clean(part.crop(max(0, frames - 4 * latents), frames)))[0]
+        expected = latents_of(lmm.clean(part.crop(max(0, frames - 4 * latents), frames)), speaker.codec)
         torch.testing.assert_close(seen.tokens, expected)
         still = np.zeros((1, 49))  # neither turns nor moves
         np.testing.assert_allclose(decoder.push(still)[0, 7, [0, 2]], part.joint("MidHip")[-1, [0, 2]], atol=1e-3)
+
+
+def test_of_what_has_begun_half_is_read(speaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it and what comes are as long as the longest motions of training; of what went before, all of one."""
+    given = []
+    monkeypatch.setattr(speaker.model, "generate", lambda segments, *_, **__: given.append(segments) or iter(()))
+    for same in (True, False):
+        list(stream("walks", speaker, after=gait(seconds=12.0, fps=30.0), same=same))
+    begun, before = (next(s for s in segments if s.is_motion).tokens for segments in given)
+    assert (len(begun), len(before)) == (37, 75)
 
 
 def test_the_same_words_need_a_motion_before(speaker: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lmm.core.errors import LmmError
+from lmm.core.errors import LmmError, MotionError
 from lmm.datasets.ingest import ingest
 from lmm.datasets.pairs import Pair
 from lmm.datasets.sentences import mirrored
@@ -38,6 +39,14 @@ def test_labels_are_told_alike_by_different_sentences_and_features_are_made_once
     assert other is not None
     assert (other.text, other.key) == ("raises the left hand", a.key.replace("right", "left"))
     np.testing.assert_array_equal(other.features, mirror(a.features))
+
+
+def test_a_motion_that_cannot_be_encoded_is_left_out_with_all_that_is_said_of_it() -> None:
+    still = repetitions(1)
+    hidden = replace(pair("waves", clip="b"), motion=still.replace(positions=np.full_like(still.positions, np.nan)))
+    with pytest.raises(MotionError):
+        encode(hidden.motion)
+    assert [t.text for t in told([hidden, pair("bows"), replace(hidden, text="jumps")])] == ["bows"]
 
 
 def features_of(drawn: Sequence[np.ndarray], own: np.ndarray) -> list[str]:

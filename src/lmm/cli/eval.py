@@ -57,6 +57,10 @@ def evaluate(
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="generation, caption: the evaluator, a name or folder.")
     ] = None,
+    kit: Annotated[
+        Path | None,
+        typer.Option("--kit", help="generation, caption: KIT-ML's sentences for CMU trials, a pairs.jsonl."),
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     json: Json = False,
@@ -69,7 +73,8 @@ def evaluate(
     chosen: Layout | None = None if layout is None else "xyz" if layout == "xyz" else "xyc"
     if layout not in (None, chosen):
         raise LmmError(f"--layout {layout}: expected xyc or xyz.")
-    settings = Settings(data, models, out, split, chosen, views, samples, _device(device, threads), scale, encoder)
+    chosen_device = _device(device, threads)
+    settings = Settings(data, models, out, split, chosen, views, samples, chosen_device, scale, encoder, kit)
     with _Progress() as bar:
         results = run(protocol, settings, bar.update)
     if json:

@@ -24,9 +24,11 @@ BOS, EOS, PAD, UNK = "<s>", "</s>", "<pad>", "<unk>"
 DOCUMENT_WORDS = 1000  # of a file that names no documents
 VALIDATION_SHARE = 0.05
 MIN_TOKENS = 256 + 4  # every byte, and the special tokens
+MAX_WORD = 64  # letters, or spaces in a row, that a tokenizer learns from: merging takes the square of their number
 TEST_SHA256 = "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0"  # WikiText-2's test split
 
 _TITLE = re.compile(r"^ ?= [^=].*[^=] = ?$", re.M)
+_LONG = re.compile(rf"(\S{{{MAX_WORD}}})(?=\S)|(\s{{{MAX_WORD}}})\s+")
 _SECTION = re.compile(r"^ ?(?:= ){2,}(.+?)(?: =){2,} ?$", re.M)
 
 
@@ -83,7 +85,8 @@ def detokenised(text: str) -> str:
 def train_tokenizer(documents: Sequence[str], size: int) -> Any:
     """Return a byte-level BPE tokenizer of at most `size` tokens, a ``transformers.PreTrainedTokenizerFast``.
 
-    Any text is encoded and decoded without loss. BOS, EOS, PAD and UNK are its special tokens, ids 0 to 3. The same
+    Any text is encoded and decoded without loss. BOS, EOS, PAD and UNK are its special tokens, ids 0 to 3; BOS is put
+    before a text unless ``add_special_tokens=False``. Words of over MAX_WORD letters are learned in parts. The same
     documents in the same order give the same tokenizer (R. Sennrich et al., "Neural Machine Translation of Rare Words
     with Subword Units", ACL 2016; on bytes: A. Radford et al., 2019).
     Raises LmmError if `size` is below MIN_TOKENS, there are no documents, or ``lmm[language]`` is not installed.
@@ -93,7 +96,7 @@ def train_tokenizer(documents: Sequence[str], size: int) -> Any:
             f"a tokenizer needs documents and at least {MIN_TOKENS} tokens, got {len(documents)} and {size}."
         )
     try:
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
         from transformers import PreTrainedTokenizerFast
     except ImportError:
         raise LmmError(
@@ -108,7 +111,10 @@ def train_tokenizer(documents: Sequence[str], size: int) -> Any:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(documents, trainer)
+    tokenizer.train_from_iterator((_LONG.sub(_parted, d) for d in documents), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,
@@ -139,6 +145,11 @@ def blocks(documents: Iterable[str], tokenizer: Any, length: int) -> NDArray[np.
 def script(letter: str) -> str:
     """Return the script of a letter, such as ``LATIN``: the first word of its Unicode name."""
     return unicodedata.name(letter, "UNKNOWN").split()[0]
+
+
+def _parted(run: re.Match[str]) -> str:
+    """Return letters with a new line behind them, or spaces without those that follow."""
+    return f"{run[1]}\n" if run[1] else str(run[2])
 
 
 def _packed(paragraphs: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from lmm.core.errors import InputError, LmmError
 from lmm.evaluation.caption import Describer, caption
 from lmm.evaluation.generation import Generator, Progress, generation
-from lmm.evaluation.language_cases import language_cases
+from lmm.evaluation.language_cases import Cases, language_cases
 from lmm.evaluation.language_report import caption_report, generation_report
 from lmm.models.loading import find
 
@@ -18,27 +18,37 @@ NO_MODEL = "controls"  # in place of models
 Results = dict[str, Any]
 
 
-def evaluate_generation(
-    data: str, models: str, split: str | None, samples: int, device: str, encoder: str, progress: Progress
-) -> tuple[Results, str]:
-    """Return results.json's content and report.html. `data` are stores, separated by commas, `models` names and
-    folders, or ``controls`` for none; `samples` motions of each text are made.
+def cases_of(data: str, split: str | None, kit: Path | None) -> Cases:
+    """Return what is tested: see `language_cases`. `data` are stores, separated by commas.
 
-    Raises LmmError if a store, a model or the evaluator cannot be used.
+    Raises InputError if there is none, or as `language_cases` does.
+    """
+    stores = [s.strip() for s in data.split(",") if s.strip()]
+    if not stores:
+        raise InputError("--data", "names no store", "Give a store, or several with commas between them")
+    return language_cases(stores, split, kit=kit)
+
+
+def evaluate_generation(
+    cases: Cases, models: str, samples: int, device: str, encoder: str, progress: Progress
+) -> tuple[Results, str]:
+    """Return results.json's content and report.html. `models` are names and folders, separated by commas, or
+    ``controls`` for none; `samples` motions of each text are made.
+
+    Raises LmmError if a model or the evaluator cannot be used.
     """
     from lmm.inference.generate import generate
 
     def entered(label: str, speaker: Any) -> Generator:
         return Generator(label, lambda p, seed: generate(p.text, speaker, seed=seed), samples, _record(speaker))
 
-    cases = language_cases(_stores(data), split)
     generators = _entered(models, device, entered)
     results, examples = generation(cases, generators, _encoder(encoder, device), samples, progress)
     return results, generation_report(results, examples)
 
 
 def evaluate_caption(
-    data: str, models: str, split: str | None, samples: int, device: str, encoder: str, progress: Progress
+    cases: Cases, models: str, samples: int, device: str, encoder: str, progress: Progress
 ) -> tuple[Results, str]:
     """As `evaluate_generation`; a motion has one caption, the likeliest."""
     from lmm.inference.describe import describe
@@ -46,16 +56,8 @@ def evaluate_caption(
     def entered(label: str, speaker: Any) -> Describer:
         return Describer(label, lambda p: describe(p.motion, speaker), _record(speaker))
 
-    cases = language_cases(_stores(data), split)
     results = caption(cases, _entered(models, device, entered), _encoder(encoder, device), progress)
     return results, caption_report(results)
-
-
-def _stores(data: str) -> list[str]:
-    stores = [s.strip() for s in data.split(",") if s.strip()]
-    if not stores:
-        raise InputError("--data", "names no store", "Give a store, or several with commas between them")
-    return stores
 
 
 def _encoder(name: str, device: str) -> Any:

@@ -35,6 +35,7 @@ class Settings:
     device: str = "cpu"
     scale: float | None = None
     encoder: str | None = None
+    kit: Path | None = None
 
 
 FUTURES, DRAWS = 10, 3  # samples by default: of a forecast, of a text
@@ -65,8 +66,9 @@ def evaluate(protocol: str, settings: Settings, progress: forecast.Progress) -> 
         raise InputError(out, "holds other files", "Give a new folder, or one of an earlier lmm eval")
     if settings.scale is not None and (protocol != "rollout" or not 0 < settings.scale <= MAX_SCALE):
         raise InputError(f"--scale {settings.scale:g}", f"is for rollout, up to {MAX_SCALE}", "Leave it out")
-    if settings.encoder is not None and protocol not in LANGUAGE:
-        raise InputError(f"--encoder {settings.encoder}", "is for generation and caption", "Leave it out")
+    for option, value in (("--encoder", settings.encoder), ("--kit", settings.kit)):
+        if value is not None and protocol not in LANGUAGE:
+            raise InputError(f"{option} {value}", "is for generation and caption", "Leave it out")
     if protocol in LANGUAGE:
         results, report = _of_language(protocol, settings, samples, progress)
     else:
@@ -98,5 +100,5 @@ def _of_language(
     except ModuleNotFoundError as e:
         raise LmmError(f"eval {protocol} needs {e.name}: pip install 'large-movement-model[language]'.") from None
     run = language.evaluate_generation if protocol == "generation" else language.evaluate_caption
-    encoder = settings.encoder or language.ENCODER
-    return run(str(settings.data), settings.models, settings.split, samples, settings.device, encoder, progress)
+    cases = language.cases_of(str(settings.data), settings.split, settings.kit)
+    return run(cases, settings.models, samples, settings.device, settings.encoder or language.ENCODER, progress)

@@ -12,13 +12,14 @@ import torch
 from lmm.core.errors import LmmError, one_line
 from lmm.core.motion import Motion, make_motion
 from lmm.generative.flow import Solver
-from lmm.inference.speaker import DEFAULT, Speaker, check_seed, load_speaker
+from lmm.inference.speaker import DEFAULT, LAST_S, Speaker, check_seed, load_speaker
 from lmm.models.codec import STRIDE
 from lmm.pipeline.codec_features import FPS, Decoder, Placement, on_body25
 from lmm.skeletons import BODY_25
 
 MAX_SECONDS = 600.0
 LONGEST_S = 20.0  # if the model sees no end
+BEGUN_S = 5.0  # read of what has begun: it and what is to come are as long as LAST_S, the longest motions of training
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def stream(
     """Yield places (4, 25, 3) in metres, y up, NaN for joints that the codec lacks, as they are made, at 30 FPS.
 
     The motion begins at the origin and faces +z; or goes on from `after`, a motion in the world that is the beginning
-    of what `text` says (`same`), or that it follows. Raises LmmError if a prompt or a setting cannot be used.
+    of what `text` says (`same`), or that it follows. Of a motion that it follows the last LAST_S seconds are read, of
+    one that has begun the last BEGUN_S. Raises LmmError if a prompt or a setting cannot be used.
     """
     if same and after is None:
         raise LmmError("words that are the same as before need a motion before. Give it, with --after.")
@@ -72,7 +74,7 @@ def stream(
     segments = [speaker.words(text)]
     decoder, state = Decoder(Placement()), None
     if after is not None:
-        seen, decoder = speaker.read(after)
+        seen, decoder = speaker.read(after, BEGUN_S if same else LAST_S)
         _, state = speaker.decode(seen.tokens, None)
         segments = [*segments, seen] if same else [seen, *segments]
     generator = torch.Generator(speaker.device).manual_seed(settings.seed)

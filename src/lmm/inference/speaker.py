@@ -87,14 +87,14 @@ class Speaker:
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return Segment(torch.tensor(ids), learn=False)
 
-    def read(self, motion: Motion) -> tuple[Segment, Decoder]:
-        """Return the latents of the last LAST_S seconds of a motion, and what decodes features that follow them.
+    def read(self, motion: Motion, seconds: float = LAST_S) -> tuple[Segment, Decoder]:
+        """Return the latents of the last `seconds` of a motion, and what decodes features that follow them.
 
         The motion's last frame is that of the last latent; up to three are left out at the beginning for it. Raises
         MotionError if it is not in the world, or lacks joints that the codec needs.
         """
         motion = resample(clean(motion), FPS)
-        frames = min(motion.num_frames, round(LAST_S * FPS))
+        frames = min(motion.num_frames, round(seconds * FPS))
         left_out = frames % STRIDE if frames > STRIDE else 0
         features, placement = encode(motion.crop(motion.num_frames - frames + left_out, motion.num_frames))
         after = Decoder(placement)

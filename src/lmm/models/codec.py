@@ -22,10 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from lmm.core.errors import MotionError
-from lmm.core.motion import Motion
 from lmm.models.config import read_config
 from lmm.models.files import load_weights, save_model
-from lmm.pipeline.codec_features import FPS, NUM_FEATURES, NUM_JOINTS, SLICES, Placement, decode, encode
+from lmm.pipeline.codec_features import FPS, NUM_FEATURES, NUM_JOINTS, SLICES
 
 STRIDE = 4
 MAX_WEIGHTS = 500_000_000
@@ -136,17 +135,6 @@ class Codec(nn.Module):
 
     # Use
 
-    def read(self, motion: Motion) -> tuple[Tensor, Placement]:
-        """Return the latents (N, 32) of a motion, and its placement. Raises MotionError as `encode` does."""
-        features, placement = encode(motion)
-        with torch.inference_mode():
-            return self.encode(torch.from_numpy(features).to(self.mean)[None])[0], placement
-
-    def write(self, latents: Tensor, placement: Placement | None = None) -> Motion:
-        """Return the motion of `latents` (N, 32), 4 N frames. Raises MotionError if they are not finite."""
-        with torch.inference_mode():
-            return decode(self.decode(latents[None])[0].float().cpu().numpy(), placement)
-
     def encode(self, features: Tensor) -> Tensor:
         """Return the latents (B, ⌈T / 4⌉, 32) of `features` (B, T, 49); the last frame is repeated to fill the last."""
         return self.encode_chunk(features, None, last=True)[0]
@@ -180,11 +168,6 @@ class Codec(nn.Module):
             return latents.new_zeros(len(latents), 0, NUM_FEATURES), State(past or ())
         x, past = self._run(self.decoder, latents * self.scale + self.shift, past)
         return x * self.std + self.mean, State(past)
-
-    def codes(self, latents: Tensor) -> Tensor:
-        """Return the level, from 0, of each number of FSQ `latents` (B, N, len(levels)), int64."""
-        levels = torch.tensor(self.config.levels, device=latents.device)
-        return ((latents * self.scale + self.shift) * (levels // 2) + levels // 2).round().long()
 
     @staticmethod
     def _run(layers: Any, x: Tensor, past: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lmm.core.errors import InputError, LmmError, one_line
 FAMILIES = ("llama", "qwen2", "qwen3")
 ROTARY = ("default", "linear", "llama3", "yarn")  # the others change with the length of what is read
 MOST = {"hidden_size": 16_384, "intermediate_size": 131_072, "num_hidden_layers": 256, "vocab_size": 1_000_000}
+HUB_TIMEOUT_S = 10.0
 WHOLE = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
@@ -28,7 +30,7 @@ def load_language_model(name: str | Path, dtype: torch.dtype) -> tuple[Any, Any]
         raise LmmError(
             f"language models need the package {e.name}: pip install 'large-movement-model[language]'."
         ) from None
-    source = str(name)
+    source = str(name) if Path(name).is_dir() else _fetched(str(name))
     logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
@@ -77,6 +79,25 @@ def save_language_model(model: Any, tokenizer: Any, folder: Path, shard: str) ->
     model.save_pretrained(folder, max_shard_size=shard)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
+
+
+def _fetched(name: str) -> str:
+    """Return a name that the hub knows, or the folder in its cache if it was fetched before and cannot be asked now.
+
+    It is asked once: transformers would try again and again, for most of a minute. Raises InputError if it is nowhere.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
+    except Exception as e:  # no network, no such model, no name
+        with contextlib.suppress(ValueError):  # no name
+            kept = try_to_load_from_cache(name, "config.json")
+            if isinstance(kept, str):
+                return str(Path(kept).parent)
+        problem = f"is no folder, and the hub does not give a model of that name ({one_line(e, 160)})"
+        raise InputError(name, problem, "Give a folder with a language model, or its name on the hub") from None
+    return name
 
 
 def _refused(source: str, error: Exception, remedy: str) -> InputError:

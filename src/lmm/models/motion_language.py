@@ -72,7 +72,7 @@ class MotionLanguageModel(nn.Module):
         self.config, self.tokenizer = config, tokenizer
         self.llm = llm.requires_grad_(False).eval()
         self.motion = MotionBranch(config, llm)
-        self.told: dict[str, float] = {}
+        self.told = dict.fromkeys(("flow", "exit", "text", "start"), float("nan"))
         self._ready: dict[Any, Any] = {}
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ from lmm.core.errors import InputError, LmmError
 from lmm.core.motion import Motion
 from lmm.datasets.clips import ClipBatch, ClipSampler, FeatureClips
 from lmm.datasets.pairs import pair_split
-from lmm.datasets.store import Store
 from lmm.models.codec import Codec, CodecConfig
 from lmm.pipeline.codec_features import FPS, statistics
 from lmm.training.card import card, weights_licence
 from lmm.training.config import RunConfig, check_options, wrong_option
+from lmm.training.corpora import read_corpora
 from lmm.training.forecaster import VAL_SEED
 from lmm.training.kinds import Kind, Run, kinds
 
@@ -45,26 +44,10 @@ def prepare(config: CodecRunConfig, device: torch.device) -> Run:
     if config.start_from is not None and config.options:
         raise LmmError(f"options: {config.start_from} keeps its own. Leave them out.")
     before = None if config.start_from is None else Codec.from_pretrained(config.start_from)
-    train, val, weights, val_weights, licences, names = [], [], [], [], set(), []
-    for corpus in config.data:
-        sides: dict[str, list[Motion]] = defaultdict(list)
-        for motion in Store(corpus.store).motions():
-            split = pair_split(motion)  # not the store's: of what pairs hold out nothing is to be seen
-            held = split == "train" and motion.meta["subject"] in config.val_subjects
-            sides["val" if held else split].append(motion)
-        if not sides["train"]:
-            raise LmmError(f"{corpus.store}: no clip of this store is in split train.")
-        train.append(FeatureClips(sides["train"]))
-        weights.append(corpus.weight)
-        if sides["val"] and corpus.val:
-            val.append(FeatureClips(sides["val"]))
-            val_weights.append(corpus.weight)
-        licences |= {str(m.meta["licence"]) for m in sides["train"]}
-        names.append(f"{Path(corpus.store).name} ({len(sides['train'])} clips, {train[-1].num_frames} frames)")
-    if not val:
-        raise LmmError("no store has clips of split val: name some with val_subjects, to choose the weights by.")
+    found = read_corpora(config.data, lambda m: _side(m, config), FeatureClips)
+    licences, names = found.licences, found.names
     if before is None:
-        mean, std = statistics(f for clips in train for f in clips.features)
+        mean, std = statistics(f for clips in found.train for f in clips.features)
         fields: dict[str, Any] = {"mean": mean, "std": std, **config.options}
     else:
         licences.add(before.config.licence)
@@ -81,8 +64,8 @@ def prepare(config: CodecRunConfig, device: torch.device) -> Run:
             raise InputError(config.start_from or "", f"is of size {before.config.size}", "Set size so")
         codec.load_state_dict(before.state_dict())
     codec = codec.to(device)
-    sampler = ClipSampler(train, weights, config.frames, config.speed)
-    held_out = ClipSampler(val, val_weights, config.frames, speed=0.0, mirrored=0.0)
+    sampler = ClipSampler(found.train, found.weights, config.frames, config.speed)
+    held_out = ClipSampler(found.val, found.val_weights, config.frames, speed=0.0, mirrored=0.0)
     size = min(config.batch, config.val_windows)
 
     def batch(step: int, part: slice) -> ClipBatch:
@@ -100,6 +83,11 @@ def prepare(config: CodecRunConfig, device: torch.device) -> Run:
         (folder / "README.md").write_text(_card(average, config, state), "utf-8")
 
     return Run(codec, batch, place, fixed, save)
+
+
+def _side(motion: Motion, config: CodecRunConfig) -> str:
+    split = pair_split(motion)  # not the store's: of what pairs hold out nothing is to be seen
+    return "val" if split == "train" and motion.meta["subject"] in config.val_subjects else split
 
 
 def _card(codec: Codec, config: CodecRunConfig, state: dict[str, Any]) -> str:

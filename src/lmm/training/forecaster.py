@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from lmm.core.errors import InputError, LmmError, MotionError
+from lmm.core.errors import InputError, MotionError
 from lmm.core.motion import Motion
 from lmm.core.registry import architectures
 from lmm.datasets.store import Store
@@ -23,6 +23,7 @@ from lmm.pipeline.features import FeatureSpec, Layout, statistics
 from lmm.skeletons import BODY_25
 from lmm.training.card import card, weights_licence
 from lmm.training.config import RunConfig
+from lmm.training.corpora import read_corpora
 from lmm.training.kinds import Kind, Run, kinds
 
 FPS = 15.0
@@ -73,26 +74,10 @@ def load_data(
 
     Raises LmmError if a store does not fit, or nothing is left to train or validate on.
     """
-    train, val, weights, val_weights, licences, names = [], [], [], [], set(), []
     for corpus in config.data:
-        store = Store(corpus.store)
-        _check(store, config)
-        sides: dict[str, list[Motion]] = {"train": [], "val": []}
-        for motion in store.motions():
-            side = _side(motion, config)
-            if side in sides:
-                sides[side].append(motion)
-        if not sides["train"]:
-            raise LmmError(f"{corpus.store}: no clip of this store is in split train.")
-        train.append(Clips(sides["train"], FPS))
-        weights.append(corpus.weight)
-        if sides["val"] and corpus.val:
-            val.append(Clips(sides["val"], FPS))
-            val_weights.append(corpus.weight)
-        licences |= {str(m.meta["licence"]) for m in sides["train"]}
-        names.append(f"{store.path.name} ({len(sides['train'])} clips, {train[-1].num_frames} frames)")
-    if not val:
-        raise LmmError("no store has clips of split val: name some with val_subjects, to choose the weights by.")
+        _check(Store(corpus.store), config)
+    found = read_corpora(config.data, lambda m: _side(m, config), lambda motions: Clips(motions, FPS))
+    train, weights, licences, names = found.train, found.weights, found.licences, found.names
     if before is None:
         identity = FeatureSpec(layout=config.layout, fps=FPS)
         sampler = Sampler(train, weights, identity, context_frames, horizon_frames, config.views, config.augmentation)
@@ -109,11 +94,11 @@ def load_data(
         "frames_of_all_views": sum(c.num_frames for c in train) * (config.views if config.layout == "xyc" else 1),
         "full_windows": sum(c.full_windows(context_frames, horizon_frames) for c in train),
         "cuts": sum(c.num_cuts for c in train),
-        "val_clips": sum(len(c.motions) for c in val),
+        "val_clips": sum(len(c.motions) for c in found.val),
     }
     return RunData(
         Sampler(train, weights, spec, context_frames, horizon_frames, config.views, config.augmentation),
-        Sampler(val, val_weights, spec, context_frames, horizon_frames, config.views),
+        Sampler(found.val, found.val_weights, spec, context_frames, horizon_frames, config.views),
         spec,
         joints,
         weights_licence(licences),

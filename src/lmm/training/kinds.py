@@ -28,7 +28,8 @@ class Run:
     """What the loop trains, and on what.
 
     network  a module with ``loss(batch, progress) → (sum, count)`` and ``validation(batch) → (sum, count)``, whose
-             random numbers come from torch's global generator; `progress` runs from 0 to 1
+             random numbers come from torch's global generator; `progress` runs from 0 to 1. If it has ``told``, the
+             parts of the last loss by name, they are logged: the first process's
     batch    (step, part) → the windows of a step, or of a process's share `part` of them: a function of the two alone
     place    what `batch` returns → what the network takes, on its device
     val      batches, placed, by whose loss the weights are chosen

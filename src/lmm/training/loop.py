@@ -72,7 +72,7 @@ def _train(config: RunConfig, out: Path, device: torch.device, report: Report, r
     optimizer = torch.optim.AdamW(_groups(run), config.lr, weight_decay=config.weight_decay)
     begun: dict[str, Any] = {"step": 0, "best": math.inf, "bad_epochs": 0, "val_loss": None}
     state = load_checkpoint(out, network, average, optimizer) or begun
-    log = _Log(out, state["step"], rank)
+    log = _Log(out, state["step"], rank, tuple(getattr(network, "told", ())))
     start = time.monotonic()
     steps = _batches(run, config, state["step"], rank, world)
     for step, batch in zip(range(state["step"], config.steps), steps, strict=False):
@@ -84,7 +84,7 @@ def _train(config: RunConfig, out: Path, device: torch.device, report: Report, r
         _follow(average, network, min(config.ema, (1 + step) / (10 + step)))
         state["step"] = step + 1
         row = {"step": step + 1, "epoch": step // config.steps_per_epoch, "loss": loss, "lr": lr, "grad_norm": norm}
-        row["seconds"] = round(time.monotonic() - start, 3)
+        row |= {"seconds": round(time.monotonic() - start, 3), **getattr(network, "told", {})}
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise LmmError(
                 f"the loss or its gradient is no longer finite at step {step + 1}. The last checkpoint and {out}/best "
@@ -227,10 +227,13 @@ def _claim(out: Path, config: RunConfig, resume: bool) -> None:
 
 
 class _Log:
-    """log.csv and tensorboard/, cut back to the step from which a run goes on. Only the first process writes."""
+    """log.csv and tensorboard/, cut back to the step from which a run goes on. Only the first process writes.
 
-    def __init__(self, out: Path, step: int, rank: int) -> None:
-        self._writes = rank == 0
+    `parts` are the names of what is logged besides FIELDS.
+    """
+
+    def __init__(self, out: Path, step: int, rank: int, parts: tuple[str, ...]) -> None:
+        self._writes, self._parts, self._fields = rank == 0, parts, (*FIELDS, *parts)
         self._board: Any = None
         if not self._writes:
             return
@@ -240,7 +243,7 @@ class _Log:
             with self._path.open(newline="", encoding="utf-8") as f:
                 rows = [r for r in csv.DictReader(f) if r.get("seconds") and int(r["step"]) <= step]
         with self._path.open("w", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, FIELDS)
+            writer = csv.DictWriter(f, self._fields)
             writer.writeheader()
             writer.writerows(rows)
         with contextlib.suppress(ImportError):  # an extra
@@ -252,8 +255,8 @@ class _Log:
         if not self._writes:
             return
         with self._path.open("a", newline="", encoding="utf-8") as f:
-            csv.DictWriter(f, FIELDS).writerow(row)
+            csv.DictWriter(f, self._fields).writerow(row)
         if self._board is not None:
-            for name in ("loss", "val_loss", "lr", "grad_norm"):
+            for name in ("loss", "val_loss", "lr", "grad_norm", *self._parts):
                 if row.get(name) is not None:
                     self._board.add_scalar(name, row[name], row["step"])

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from lmm.core.errors import LmmError
+from lmm.core.errors import LmmError, MotionError
 from lmm.datasets.pairs import TRAIN, Pair, read_pairs
 from lmm.datasets.sentences import mirrored
 from lmm.models.text_motion import PairBatch, TextMotion, TextMotionConfig, vocabulary
@@ -55,15 +55,24 @@ class Told:
 
 
 def told(pairs: Sequence[Pair]) -> list[Told]:
-    """Return what pairs tell; a stretch's features are made once. Labels are told alike by different sentences."""
-    made: dict[tuple[str, float], Array] = {}
+    """Return what pairs tell; a stretch's features are made once. Labels are told alike by different sentences.
+
+    Pairs whose motion the codec's features cannot tell are left out.
+    """
+    made: dict[tuple[str, float], Array | None] = {}
     out = []
     for p in pairs:
         place = (p.id, p.motion.start_s)
         if place not in made:
-            made[place] = encode(p.motion)[0]
+            try:
+                made[place] = encode(p.motion)[0]
+            except MotionError:
+                made[place] = None
+        features = made[place]
+        if features is None:
+            continue
         label = " ".join(f"{k} {v}" for k, v in sorted(p.label.items()))
-        out.append(Told(made[place], p.text, label if p.origin == "label" else p.text))
+        out.append(Told(features, p.text, label if p.origin == "label" else p.text))
     return out
 
 
@@ -102,29 +111,30 @@ def prepare(config: TextMotionRunConfig, device: torch.device) -> Run:
     """Return the run of a config. Raises LmmError if a store or an option does not fit, or nothing is left to learn."""
     check_options(config.options, TextMotionConfig.model_fields, ["mean", "std", "vocabulary"])
     config.without("start_from")
-    sides: dict[str, list[Pair]] = {TRAIN: [], "val": []}
+    sides: dict[str, list[Told]] = {TRAIN: [], "val": []}
     weights: dict[str, list[float]] = {TRAIN: [], "val": []}
-    names = []
+    names, licences = [], set()
     for corpus in config.data:
         pairs = read_pairs([corpus.store], config.seed, config.variants)
-        for side, kept in sides.items():
-            found = [p for p in pairs if p.split == side and (side == TRAIN or corpus.val)]
-            kept += found
-            weights[side] += [corpus.weight] * len(found)
-        names.append(f"{Path(corpus.store).name} ({sum(p.split == TRAIN for p in pairs)} pairs)")
+        found = {side: told([p for p in pairs if p.split == side]) for side in sides if side == TRAIN or corpus.val}
+        for side, kept in found.items():
+            sides[side] += kept
+            weights[side] += [corpus.weight] * len(kept)
+        licences |= {p.licence for p in pairs if p.split == TRAIN}
+        names.append(f"{Path(corpus.store).name} ({len(found[TRAIN])} pairs)")
     if not all(sides.values()):
         raise LmmError("the stores need pairs of motion and text in splits train and val, the latter to choose by.")
-    train, val = (told(sides[side]) for side in (TRAIN, "val"))
+    train = sides[TRAIN]
     mean, std = statistics(x for p in train for x in (p.features, mirror(p.features)))
     words = vocabulary((p.text for p in train), config.least_words)
     fields: dict[str, Any] = {"mean": mean, "std": std, "vocabulary": words}
-    fields |= {"licence": weights_licence({p.licence for p in sides[TRAIN]}), "trained_on": "; ".join(names)}
+    fields |= {"licence": weights_licence(licences), "trained_on": "; ".join(names)}
     torch.manual_seed(config.seed)
     try:
         network = TextMotion.of_size(config.size, **fields | config.options).to(device)
     except ValidationError as e:
         raise wrong_option(e) from None
-    drawer, held_out = Drawer(train, weights[TRAIN]), Drawer(val, weights["val"])
+    drawer, held_out = Drawer(train, weights[TRAIN]), Drawer(sides["val"], weights["val"])
 
     def batch(step: int, part: slice) -> PairBatch:
         """A process's share is a batch of its own: pairs are told apart within it."""

@@ -298,10 +298,10 @@ def test_a_question_is_answered_and_its_moments_bring_the_clock_there(
     moments = re.findall(r"^\d+\.\d s$", page.text, re.M)
     assert 1 <= len(moments) <= 4
     first = page.picture[SCENE]
-    page.click(moments[-1])
+    page.click(moments[0])  # the others may be below the window
+    at = moments[0].split()[0]
+    until(lambda: at in page.evaluate("[...document.querySelectorAll('input')].map((i) => i.value)"))
     time.sleep(1)
-    value = page.evaluate("document.querySelector('input[type=text],input[inputmode]').value")
-    assert float(value) == pytest.approx(float(moments[-1].split()[0]), abs=0.06)
     assert (np.abs(page.picture[SCENE] - first).max(axis=2) > 40).sum() > 100
     assert page.errors == []
 

@@ -10,7 +10,8 @@ import lmm
 def test_public_names() -> None:
     assert lmm.__all__ == [
         "__version__", "Motion", "Skeleton", "LmmError", "InputError", "MotionError", "read", "read_people", "clean",
-        "to_body25", "forecast", "generate", "describe", "analyse", "render", "ingest", "Store", "tokens",
+        "to_body25", "forecast", "generate", "describe", "ask", "Chat", "analyse", "render", "ingest", "Store",
+        "tokens",
     ]  # fmt: skip
     for name in lmm.__all__:
         assert getattr(lmm, name) is not None

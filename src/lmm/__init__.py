@@ -1,4 +1,4 @@
-"""lmm, the Large Movement Model: read, clean, show, forecast, say and describe human movement."""
+"""lmm, the Large Movement Model: read, clean, show, forecast, say, describe and ask about human movement."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _PUBLIC = {
     "forecast": "lmm.inference.forecast",
     "generate": "lmm.inference.generate",
     "describe": "lmm.inference.describe",
+    "ask": "lmm.inference.ask",
+    "Chat": "lmm.inference.ask",
     "analyse": "lmm.analysis.analyse",
     "render": "lmm.rendering.render",
     "ingest": "lmm.datasets.ingest",

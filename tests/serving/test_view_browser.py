@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ import pytest
 from PIL import Image
 
 import lmm
-from lmm.datasets.synthetic import gait
+from lmm.datasets.synthetic import gait, repetitions
 
 pytest.importorskip("viser", reason="needs the extra view")
 from websockets.exceptions import ConnectionClosed
@@ -280,6 +281,29 @@ def test_words_become_a_motion_that_plays(
     Image.fromarray(page.picture.astype(np.uint8)).save(tmp_path / "say.png")
     page.click("Show")
     assert "a person raises the left arm" in page.text
+    assert page.errors == []
+
+
+def test_a_question_is_answered_and_its_moments_bring_the_clock_there(
+    tmp_path: Path, tiny_assistant: str, start: Callable[..., Server], open_page: Callable[[str], Page]
+) -> None:
+    file = repetitions(4).save(tmp_path / "raise.trc")[0]
+    page = open_page(start(str(file), "--assistant", tiny_assistant).url)
+    page.click("Ask")  # the tab, and then its button
+    time.sleep(1)
+    page.click("Ask")
+    until(lambda: "Done" in page.text, 150.0)
+    Image.fromarray(page.picture.astype(np.uint8)).save(tmp_path / "ask.png")
+    assert "measured: repetitions: 4" in page.text
+    moments = re.findall(r"^\d+\.\d s$", page.text, re.M)
+    assert 1 <= len(moments) <= 4
+    first = page.picture[SCENE]
+    page.click(moments[0])  # the others may be below the window
+    at = moments[0].split()[0]
+    values = "[...document.querySelectorAll('input')].map((i) => i.value)"
+    until(lambda: any(v.startswith(at) for v in page.evaluate(values)))
+    time.sleep(1)
+    assert (np.abs(page.picture[SCENE] - first).max(axis=2) > 40).sum() > 100
     assert page.errors == []
 
 

@@ -11,6 +11,7 @@ import typer
 
 from lmm.cli import (
     analyse,
+    ask,
     convert,
     demo,
     describe,
@@ -45,6 +46,8 @@ app.command("render")(render.render)
 app.command("forecast")(forecast.forecast)
 app.command("generate")(generate.generate)
 app.command("describe")(describe.describe)
+app.command("ask")(ask.ask)
+app.command("chat")(ask.chat)
 app.command("view")(view.view)
 app.command("analyse")(analyse.analyse)
 app.command("serve")(serve.serve)

@@ -21,12 +21,15 @@ def view(
         str, typer.Option("--host", help="Address to serve at; any but the default lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve at; 0: a free one.")] = 8080,
+    assistant: Annotated[
+        str | None, typer.Option("--assistant", help="A folder of an assistant that lmm train wrote.")
+    ] = None,
     format: Format = None,
     source_fps: SourceFps = None,
     units: Units = None,
     up: Up = None,
 ) -> None:
-    """Show, compare, forecast and export motions in the browser. Ctrl-C ends it.
+    """Show, compare, forecast, ask about and export motions in the browser. Ctrl-C ends it.
 
     --format, --source-fps, --units and --up also hold for what is opened there.
     """
@@ -38,7 +41,7 @@ def view(
     for warning in (w for person in people for w in warnings_of(person)):
         say(f"warning: {warning}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as Ctrl-C: temporary files go
-    viewer = Viewer(read, host, port)
+    viewer = Viewer(read, host, port, assistant)
     try:
         viewer.show(people)
         print(viewer.url, flush=True)

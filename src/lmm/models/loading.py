@@ -38,6 +38,12 @@ def speakers() -> list[ModelInfo]:
     return sorted(found, key=lambda i: "NC" in i.licence)
 
 
+def assistants() -> list[ModelInfo]:
+    """Return the motion assistants that are shipped, those free for all uses first."""
+    found = [h.info for h in headers().values() if h.architecture == "assistant"]
+    return sorted(found, key=lambda i: "NC" in i.licence)
+
+
 def infos() -> list[ModelInfo]:
     """Return all models that there are."""
     return forecasters() + [h.info for h in headers().values() if not h.block_frames]

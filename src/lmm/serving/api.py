@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import io
-import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -30,6 +29,7 @@ from lmm.inference.surprise import surprise as surprise_of
 from lmm.models.loading import forecasters, infos, speakers
 from lmm.pipeline.convert import to_body25
 from lmm.serving import limits
+from lmm.serving.chat import begin, safe, serve_chat
 from lmm.serving.live import Engine
 from lmm.serving.socket import serve_stream
 from lmm.serving.speech import serve_speech
@@ -37,7 +37,6 @@ from lmm.serving.speech import serve_speech
 T = TypeVar("T")
 JOBS = 2  # at once, in threads
 MAX_SAMPLES, MAX_SECONDS = 100, 30.0
-SAFE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 TYPES = {
     ".json": "application/json", ".csv": "text/csv", ".html": "text/html", ".png": "image/png", ".gif": "image/gif",
     ".mp4": "video/mp4", ".glb": "model/gltf-binary", ".zip": "application/zip",
@@ -76,17 +75,20 @@ Options = Annotated[Reading, Depends()]
 Model = Annotated[str, Query(pattern="^[a-z0-9-]{1,60}$", description="A name of GET /v1/models, or an architecture.")]
 
 
-def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None = None) -> Any:
+def create_app(
+    model: str = "diffusion", workers: int = 2, speaker: str | None = None, assistant: str = "assistant"
+) -> Any:
     """Return the application, within its limits.
 
     Live streams are forecast with `model`, by `workers` processes; words become motions by `speaker`, a motion-language
-    model (default: the first of those that come with lmm).
+    model (default: the first of those that come with lmm); questions are answered by `assistant`.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engine, app.state.clients = Engine(model, workers), 0
         app.state.speaker, app.state.speaking = speaker or next((i.name for i in speakers()), DEFAULT), 0
+        app.state.assistant, app.state.chats = assistant, 0
         app.state.pool = ThreadPoolExecutor(JOBS, "jobs")
         yield
         app.state.engine.close()
@@ -97,7 +99,7 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
         version=lmm.__version__,
         summary="Read, measure, convert, show and forecast human movement.",
         description=f"{limits.TOLD} The WebSocket `/v1/live` forecasts frames as they come, `/v1/say` turns "
-        "words into motion as it is made: see docs/server.md.",
+        "words into motion as it is made, `/v1/chat` answers questions: see docs/server.md.",
         lifespan=lifespan,
         responses=ERRORS,
     )
@@ -235,6 +237,25 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
         text = await work(lambda: lmm.describe(_one(file, reading), app.state.speaker))
         return {"text": text, "model": app.state.speaker}
 
+    @api.post("/ask")
+    async def ask(
+        file: Upload,
+        reading: Options,
+        question: Annotated[str, Query(min_length=1, max_length=1000, description="Such as: How many repetitions?")],
+        second: Annotated[UploadFile | None, File(description="Another motion, to be compared.")] = None,
+        temperature: Annotated[float, Query(ge=0, le=10)] = 0.0,
+        seed: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    ) -> dict[str, Any]:
+        """The answer to a question about a motion, or about two, and beside it what was looked at and is measured."""
+
+        def job() -> dict[str, Any]:
+            with ExitStack() as kept:
+                paths = [kept.enter_context(_saved(f)) for f in (file, second) if f is not None]
+                chat = begin(paths, reading.model_dump(), app.state.assistant)
+            return chat.ask(question, temperature, seed).summary()
+
+        return await work(job)
+
     @app.websocket("/v1/live")
     async def live(socket: WebSocket) -> None:
         await serve_stream(socket, app.state)
@@ -242,6 +263,10 @@ def create_app(model: str = "diffusion", workers: int = 2, speaker: str | None =
     @app.websocket("/v1/say")
     async def say(socket: WebSocket) -> None:
         await serve_speech(socket, app.state)
+
+    @app.websocket("/v1/chat")
+    async def chat(socket: WebSocket) -> None:
+        await serve_chat(socket, app.state)
 
     app.include_router(api)
     return limits.Limits(app)
@@ -270,15 +295,21 @@ def _known(model: str) -> str:
     return model
 
 
-def _people(file: UploadFile, reading: Reading) -> list[Motion]:
-    """Read everybody in an upload, through a file that is gone afterwards."""
-    name = SAFE_NAME.sub("_", Path(file.filename or "upload").name)[-100:].lstrip(".") or "upload"
+@contextmanager
+def _saved(file: UploadFile) -> Iterator[Path]:
+    """Give an upload as a file that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="lmm-") as folder:
-        path = Path(folder) / name
+        path = Path(folder) / safe(file.filename or "upload")
         with path.open("wb") as out:
             shutil.copyfileobj(file.file, out)
-        given = reading.model_dump()
-        person = given.pop("person")
+        yield path
+
+
+def _people(file: UploadFile, reading: Reading) -> list[Motion]:
+    """Read everybody in an upload."""
+    given = reading.model_dump()
+    person = given.pop("person")
+    with _saved(file) as path:
         return lmm.read_people(path, **given) if person is None else [lmm.read(path, person=person, **given)]
 
 

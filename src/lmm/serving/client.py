@@ -6,7 +6,9 @@ import json
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from lmm.core.motion import Motion
 
 Array = NDArray[Any]
 TIMEOUT_S = 180.0
+PIECE = 1 << 19  # bytes of a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +82,23 @@ class Client:
             while isinstance(message := _guarded(connection.recv), bytes):
                 yield _points(message)[1]
 
-    def _post(self, what: str, path: str | Path, options: dict[str, Any]) -> Any:
+    def ask(self, path: str | Path, question: str, second: str | Path | None = None, **options: Any) -> dict[str, Any]:
+        """Return the answer to a question about a file's motion, or about two; see `lmm.inference.ask.Answer`."""
+        return dict(self._post("ask", path, {"question": question, **options}, second).json())
+
+    def chat(self, *paths: str | Path, **reading: Any) -> Talk:
+        """Begin a chat about one file's motion, or two that are compared."""
+        return Talk(self.url.replace("http", "ws", 1) + "/v1/chat", [Path(p) for p in paths], reading)
+
+    def _post(self, what: str, path: str | Path, options: dict[str, Any], second: str | Path | None = None) -> Any:
         import httpx
 
-        path = Path(path)
+        sent = {"file": Path(path)} | ({} if second is None else {"second": Path(second)})
         given = {k: v for k, v in options.items() if v is not None}
         try:
-            with path.open("rb") as file:
-                answer = self._http.post(f"/v1/{what}", params=given, files={"file": (path.name, file)})
+            with ExitStack() as kept:
+                files = {name: (p.name, kept.enter_context(p.open("rb"))) for name, p in sent.items()}
+                answer = self._http.post(f"/v1/{what}", params=given, files=files)
         except (OSError, httpx.HTTPError) as e:
             raise LmmError(f"{path} could not be sent to {self.url} ({e or type(e).__name__}).") from None
         if answer.status_code != 200:
@@ -115,6 +127,35 @@ class Live:
         return LiveForecast(told["time"], told["fps"], points, told["latency_s"], told["skipped"])
 
     def __enter__(self) -> Live:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+class Talk:
+    """A chat, as a context manager: `stream` the answer to a question, whose end is then in `answer`."""
+
+    def __init__(self, url: str, paths: list[Path], reading: dict[str, Any]) -> None:
+        data = [p.read_bytes() for p in paths]
+        files = [{"name": p.name, "bytes": len(d)} for p, d in zip(paths, data, strict=True)]
+        self.answer: dict[str, Any] = {}
+        self._socket = _opened(url)
+        _guarded(lambda: self._socket.send(json.dumps({"files": files, **reading})))
+        for part in (d[i : i + PIECE] for d in data for i in range(0, len(d), PIECE)):
+            _guarded(partial(self._socket.send, part))
+        self.model = json.loads(_guarded(self._socket.recv))["model"]
+
+    def stream(self, question: str, **how: Any) -> Iterator[str]:
+        """Yield an answer piece by piece; `how` has temperature and seed."""
+        _guarded(lambda: self._socket.send(json.dumps({"question": question, **how})))
+        while "piece" in (told := json.loads(_guarded(self._socket.recv))):
+            yield told["piece"]
+        if "error" in told:
+            raise LmmError(told["error"])
+        self.answer = told
+
+    def __enter__(self) -> Talk:
         return self
 
     def __exit__(self, *_: object) -> None:

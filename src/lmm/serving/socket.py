@@ -136,12 +136,12 @@ async def _stream(socket: WebSocket, stream: Stream, engine: Engine, binary: boo
             _ = task.cancelled() or task.exception()  # looked at: asyncio tells no one of it
 
 
-async def receive(socket: WebSocket) -> str | bytes:
+async def receive(socket: WebSocket, idle_s: float = IDLE_S) -> str | bytes:
     try:
-        async with asyncio.timeout(IDLE_S):  # wait_for would swallow the task's end where a message is there already
+        async with asyncio.timeout(idle_s):  # wait_for would swallow the task's end where a message is there already
             message = await socket.receive()
     except TimeoutError:
-        raise Ended(1008, f"nothing came for {IDLE_S:g} s.") from None
+        raise Ended(1008, f"nothing came for {idle_s:g} s.") from None
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1000))
     data: str | bytes = message["text"] if message.get("text") is not None else message["bytes"]

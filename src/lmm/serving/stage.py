@@ -125,6 +125,10 @@ class Actor:
         """What was recorded, as it was read: of a forecast, its context."""
         return self.motion.context or self.motion
 
+    def when(self, second: float) -> float:
+        """Return the stage's time of a second of the motion's own clock."""
+        return second - _begin(self.panel) + self.delay
+
     def until(self, time: float) -> Motion:
         """Return what was recorded up to `time`. Raises MotionError if nothing was."""
         frames = int((self.track.segments[0].times + self.delay <= time + 1e-6).sum())

@@ -15,8 +15,9 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from lmm.core.errors import InputError, LmmError, one_line
 from lmm.core.motion import Motion
 from lmm.core.registry import writers
 from lmm.inference.forecast import MAX_SAMPLES, MAX_SECONDS, forecast
-from lmm.models.loading import forecasters, speakers
+from lmm.models.loading import assistants, forecasters, speakers
 from lmm.rendering.draw import GRID, HUES, RULE, SIDES, Colour, grid_step
 from lmm.rendering.scene import LEFT, MIDDLE, RIGHT
 from lmm.serving.stage import HIGH, LOW, Actor, Look, Stage, palettes, picture, ways
@@ -45,11 +46,13 @@ Array = NDArray[Any]
 FRAMES_PER_S = 30.0
 MAX_UPLOAD_MIB = 64
 SHOWN_PIECES = 4  # of a motion that is being made: half a second
+SHOWN_TURNS = 4  # of a chat
 NEWS_S = 8.0  # how long a notification of success stays
 FIELD_OF_VIEW = np.deg2rad(40.0)
 ASPECT, PANEL = 1.1, 0.55  # of the window beside the panel; its middle from the window's, in half heights
 BONE, SAMPLE, JOINT, WAY = 0.015, 0.003, 0.028, 0.01  # thickness and size of dots, in body heights
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+NOBODY = "none"
 Reader = Callable[[Path], list[Motion]]
 Entry = tuple[str, Colour | None]  # of the legend
 
@@ -57,11 +60,15 @@ Entry = tuple[str, Colour | None]  # of the legend
 class Viewer:
     """A server of one page that shows motions; `read` opens what users name or upload.
 
+    `assistant` is one more motion assistant that answers questions, a folder.
+
     Raises LmmError if the address cannot be served at.
     """
 
-    def __init__(self, read: Reader, host: str, port: int) -> None:
+    def __init__(self, read: Reader, host: str, port: int, assistant: str | None = None) -> None:
         self._read = read
+        self._assistants = tuple(dict.fromkeys([*([assistant] if assistant else []), *(i.name for i in assistants())]))
+        self._chat: tuple[Any, Any] | None = None
         self._stage = Stage()
         self._server = _serve(host, port)
         self._host = host
@@ -187,6 +194,8 @@ class Viewer:
             self._build_forecast()
         with tabs.add_tab("Say"):
             self._build_say()
+        with tabs.add_tab("Ask"):
+            self._build_ask()
         with tabs.add_tab("Export"):
             self._build_export()
         self._time.on_update(lambda event: self._set_playing(False) if event.client else None)
@@ -226,6 +235,23 @@ class Viewer:
         go = gui.add_button("Generate", icon=viser.Icon.WAND)
         go.on_click(lambda event: self._job(event.client, "Generating", self._say))
 
+    def _build_ask(self) -> None:
+        gui, names = self._server.gui, self._assistants
+        if not names:
+            gui.add_markdown(
+                "There is no motion assistant. `lmm train` makes one, and `lmm view --assistant` takes it."
+            )
+            return
+        self._about = gui.add_dropdown("Motion", ("",))
+        self._beside = gui.add_dropdown("And", (NOBODY,), hint="Another motion, to be compared.")
+        self._question = gui.add_text("Question", "How many repetitions?")
+        self._assistant = gui.add_dropdown("Model", names)
+        go = gui.add_button("Ask", icon=viser.Icon.MESSAGE_QUESTION)
+        self._said = gui.add_markdown("")
+        self._moments = gui.add_folder("Looked at", visible=False)
+        self._moment_buttons: list[Any] = []
+        go.on_click(lambda event: self._job(event.client, "Asking", self._ask))
+
     def _build_export(self) -> None:
         gui = self._server.gui
         with gui.add_folder(None, visible=False) as self._exporting:
@@ -247,6 +273,8 @@ class Viewer:
         self._subject.options = self._exported.options = names
         if hasattr(self, "_before"):
             self._before.options = names
+        if hasattr(self, "_about"):
+            self._about.options, self._beside.options = names, (NOBODY, *names)
         self._forecasting.visible = self._exporting.visible = True
         self._offer_models()
         self._explain()
@@ -380,6 +408,55 @@ class Viewer:
         licence = speaker.model.config.licence
         return f"{actor.name}. {licence}" if "NC" in licence else actor.name
 
+    def _ask(self) -> str:
+        """Answer a question as it is said, and offer the moments that were looked at."""
+        from lmm.inference.ask import Chat
+
+        names = list(dict.fromkeys([self._about.value, self._beside.value]))
+        actors = [self._actor(n) for n in names if n != NOBODY]
+        about = (self._assistant.value, *((a.name, id(a.motion)) for a in actors))
+        if self._chat is None or self._chat[0] != about:
+            self._chat = about, Chat([a.recorded for a in actors], self._assistant.value)
+        chat, question, text = self._chat[1], self._question.value, ""
+        for piece in chat.stream(question):
+            text += piece
+            self._said.content = spoken(
+                [(a.question, a.text, ()) for a in chat.answers] + [(one_line(question), text, ())]
+            )
+        answer = chat.answers[-1]
+        lines = [tuple(a.lines(moments=False)) if a is answer else () for a in chat.answers]
+        self._said.content = spoken([(a.question, a.text, told) for a, told in zip(chat.answers, lines, strict=True)])
+        moments = [
+            (actor.when(k.time_s), k, actor.name if len(actors) > 1 else "")
+            for actor, frames in zip(actors, answer.key_frames, strict=True)
+            for k in frames
+        ]
+        self._offer_moments(sorted(moments, key=lambda m: m[0]))
+        if answer.forecast is not None:
+            kept = {k: v for k, v in actors[0].recorded.meta.items() if k == "item"}
+            self._add(answer.forecast.replace(meta={**kept, **answer.forecast.meta}))
+        licence = chat.assistant.config.licence
+        return licence if "NC" in licence else "Press a moment to see it."
+
+    def _offer_moments(self, moments: list[tuple[float, Any, str]]) -> None:
+        """Show a button for each moment, which brings the clock there."""
+        for button in self._moment_buttons:
+            button.remove()
+        self._moment_buttons.clear()
+        self._moments.visible = bool(moments)
+        for at, frame, name in moments:
+            label = f"{at:.1f} s{f' · {name}' if name else ''}"
+            with self._moments:
+                button = self._server.gui.add_button(
+                    label, hint=f"Score {frame.weight:.2f}, ± {frame.radius_s:.1f} s.", color="gray"
+                )
+            button.on_click(partial(self._jump, at))
+            self._moment_buttons.append(button)
+
+    def _jump(self, at: float, _: Any) -> None:
+        self._set_playing(False)
+        self._time.value = float(np.clip(at, self._time.min, self._time.max))
+
     def _grow(self, actor: Actor, motion: Motion) -> Actor:
         grown = self._stage.grow(actor, motion)
         self._time.max = np.floor(self._stage.end * 100) / 100
@@ -452,6 +529,18 @@ def _message(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "There is not enough memory. Open a shorter recording."
     return one_line(error, 1000)
+
+
+def spoken(turns: Sequence[tuple[str, str, Sequence[str]]]) -> str:
+    """Return questions, answers and what stands beside them as Markdown; words of strangers stay words."""
+    out = []
+    for question, text, told in turns[-SHOWN_TURNS:]:
+        out += [f"**{_escaped(question)}**", _escaped(text), *(f"*{_escaped(line)}*" for line in told)]
+    return "\n\n".join(out)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!<>|~&$])", r"\\\1", one_line(text, 2000))
 
 
 def _zipped(files: list[Path]) -> bytes:

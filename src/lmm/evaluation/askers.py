@@ -198,7 +198,7 @@ class Trained:
         return out
 
     def _asked(self, some: Sequence[Conversation], motions: Motions) -> list[Any]:
-        from lmm.models.assistant import Asked
+        from lmm.models.conversation import Asked
 
         clips: dict[str, Any] = {}
         for recipe in (m for c in some for m in c.motions):

@@ -6,17 +6,21 @@ enhanced by video, through the Cross Talker into a language model, which reads
     BOS  earlier turns  question  (marker  key frames  segments  quantity) of each motion  answer marker  answer
 
 Words enter as the language model has them, those of the question with what motion told them (F_T', equation 6 of
-`cross_talker`) added; all else by projections that are learned. To the answer marker a summary of what was seen of
-each motion is added, so that it need not first be found by attention. The quantity token holds Fourier features of the
-sum of the gates (equation 7). The language model is tuned whole, by LoRA, or left frozen; on a motion-language model
-(``branch``) words go through its untouched text weights and the assistant's own tokens through a set of weights that
-begins as its motion branch: no word of text without motion changes, and it still makes motion.
+`cross_talker`) added; all else by projections that are learned. The quantity token holds Fourier features of the sum of
+the gates (equation 7). Ours besides is the gist: from key frames, segments, question and quantity come logits over the words
+of all answers in training, which are taught the words that this answer holds. The mixture of embeddings that they
+expect is added to the answer marker, and they to the language model's own logits where a gate lets them in. So what was
+seen is said in words before it is put in a sentence, and a small language model has only to copy them.
+
+The language model is tuned whole, by LoRA, or left frozen; on a motion-language model (``branch``) words go through its
+untouched text weights and the assistant's own tokens through a set of weights that begins as its motion branch: no word
+of text without motion changes, and it still makes motion.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -53,6 +57,7 @@ LLM, BASE = "llm", "motion-language"  # folders beside the weights
 Part = Literal["projection", "motion", "video", "enhancer", "talker", "branch", "llm", "lora"]
 PARTS: tuple[Part, ...] = get_args(Part)
 LONGEST_QUESTION = 96  # tokens at the end of what was said that the Cross Talker reads
+LEAST = 1e-9
 TOTAL = 0.1  # weight of the error of the quantity, against that of the gates
 
 
@@ -67,6 +72,7 @@ class Assistant(nn.Module):
     """
 
     architecture: ClassVar[str] = "assistant"
+    lexicon: Tensor
     sizes: ClassVar[dict[str, dict[str, int]]] = {
         "tiny": {
             "joint_width": 16, "joint_heads": 2, "joint_layers": 1,
@@ -99,13 +105,15 @@ class Assistant(nn.Module):
             add_lora(self.llm.model.layers, config.lora_rank)
         size = float(llm.get_input_embeddings().weight.detach().float().std())
         self.own = nn.ModuleDict({"perception": Perception(config, size, vision)})
+        self.own["copy"] = nn.Linear(config.llm_width, 1)
+        self.register_buffer("lexicon", torch.tensor(config.lexicon, dtype=torch.int64), persistent=False)
         self.own.register_parameter("answer", nn.Parameter(torch.randn(config.llm_width)))
         if base is not None:
             base.requires_grad_(False).eval()
             self.own["layers"] = copy.deepcopy(base.motion.layers).requires_grad_(True)
             self.own["norm"] = copy.deepcopy(base.motion.norm).requires_grad_(True)
         self.own.to(llm.dtype)
-        self.told = dict.fromkeys(("text", "moments"), float("nan"))
+        self.told = dict.fromkeys(("text", "gist", "moments"), float("nan"))
 
     @classmethod
     def from_llm(
@@ -115,11 +123,13 @@ class Assistant(nn.Module):
         *,
         branch: str | Path | None = None,
         vision: str | Path | None = None,
+        answers: Iterable[str] = (),
         dtype: torch.dtype = torch.float32,
         **changes: Any,
     ) -> Assistant:
         """Return a new assistant around the language model in a folder or of a name on the hub, or around the
-        motion-language model in the folder `branch`. `vision` is a vision model's folder or name on the hub.
+        motion-language model in the folder `branch`. `vision` is a vision model's folder or name on the hub. The
+        tokens of `answers` are the lexicon.
 
         `changes` are fields of the config. Raises InputError if the language model is of no family that is known,
         LmmError if there is no such size, or not one of `llm` and `branch` is given.
@@ -141,6 +151,9 @@ class Assistant(nn.Module):
             "branch": base is not None,
             "llm_width": model.config.hidden_size,
         }
+        if tokenizer is not None:
+            ids = (tokenizer(a.strip(), add_special_tokens=False)["input_ids"] for a in answers)
+            told["lexicon"] = tuple(sorted({i for some in ids for i in some}))
         told |= {**cls.sizes[size], **changes}
         seen = None
         if vision is not None:
@@ -183,7 +196,10 @@ class Assistant(nn.Module):
                 p.marker_out,
                 p.heard_out,
                 p.video_in,
-                p.summary_out,
+                p.gist_in,
+                p.gist_gate,
+                p.gist_out,
+                self.own["copy"],
                 p.key_norm,
                 p.segment_norm,
             ],
@@ -234,8 +250,8 @@ class Assistant(nn.Module):
         motions than are understood.
         """
         device, sees = self.perception.marker.device, self.config.motion or self.config.video
-        words = [self._words(a) for a in asked]
-        before, after = [b for b, _ in words], [a for _, a in words]
+        texts = [self._words(a) for a in asked]
+        before, after = [b for b, _ in texts], [a for _, a in texts]
         for a in asked:
             if not a.question.strip():
                 raise LmmError("an empty question was asked. Ask something.")
@@ -269,12 +285,18 @@ class Assistant(nn.Module):
             at = torch.cat([torch.arange(b, b + n) for b, n in zip(begin, number, strict=True)]).to(device)
             x = x.index_add(0, at, percepts.heard[is_word].to(x.dtype))
         x = x.index_copy(0, rows.own_at, tokens[rows.own].to(x.dtype))
-        if percepts is not None:
-            ends = rows.own_at[rows.own == 0][torch.tensor([row for row, _ in pairs], device=device)]
-            x = x.index_add(0, ends, percepts.summary.to(x.dtype))
+        said = None
+        if percepts is not None and self.config.lexicon:
+            words = self.llm.get_input_embeddings().weight.detach()[self.lexicon].float()
+            asker = torch.tensor([row for row, _ in pairs], device=device)
+            said = self.perception.said(percepts, asker, len(asked)).float()
+            meant = F.rms_norm(torch.softmax(said, dim=-1) @ words, words.shape[-1:])
+            looked = asker.unique()  # a question without motion has nothing to mean
+            ends = rows.own_at[rows.own == 0][looked]
+            x = x.index_add(0, ends, (self.perception.word_size * meant[looked]).to(x.dtype))
         x = x.unflatten(0, rows.ids.shape)
         is_own = torch.zeros_like(rows.exists).flatten().index_fill(0, rows.own_at, True).view_as(rows.exists)
-        return Read(x, is_own, rows.exists, rows.learn_at, rows.learn, percepts, pairs)
+        return Read(x, is_own, rows.exists, rows.learn_at, rows.learn, percepts, pairs, said)
 
     def forward(self, read: Read, cache: Cache | None = None) -> Tensor:
         """Return the normed states (B, T, llm_width); a `cache` keeps keys and values. States of padding are 0."""
@@ -283,19 +305,42 @@ class Assistant(nn.Module):
         second: Any = (self.own["layers"], self.own["norm"]) if "layers" in self.own else text
         return mixed_states(text, second, llm.rotary_emb, read.own, read.exists, read.embedded, cache, still=False)
 
+    def logits(self, states: Tensor, read: Read, rows: Tensor) -> Tensor:
+        """Return the logits (X, vocabulary) of the words after `states` (X, llm_width) of the conversations `rows` (X).
+
+        They are the language model's own, and those of the gist on top where a gate, read off the state, lets them in.
+        """
+        logits: Tensor = self.llm.get_output_embeddings()(states).float()
+        if read.said is None:
+            return logits
+        copied = torch.sigmoid(self.own["copy"](states).float()) * read.said[rows]
+        return logits.index_add(1, self.lexicon, copied)
+
     # training
 
     def losses(self, asked: list[Asked]) -> dict[str, Tensor]:
         """Return the mean of each part of the loss.
 
-        text     cross-entropy in nats of each token of an answer
+        text     cross-entropy in nats of each token of an answer; without its weight the language model is not run
+        gist     cross-entropy in nats of the words of an answer, whatever their order, by `Perception.said`: words that
+                 few answers of the batch hold weigh more (log of answers over those that hold it)
         moments  of the gates, where it is told on which moments an answer rests: for each motion the mean binary
                  cross-entropy to bumps of unit mass on its moments, plus `TOTAL` times the smooth L1 error of quantity
         """
-        read = self.pack(asked)
-        states = self(read).flatten(0, 1)[read.learn_at]
-        logits = self.llm.get_output_embeddings()(states).float()
-        out = {"text": F.cross_entropy(logits, read.learn)}
+        read, out = self.pack(asked), dict[str, Tensor]()
+        if self.config.text:
+            states = self(read).flatten(0, 1)[read.learn_at]
+            logits = self.logits(states, read, read.learn_at // read.own.shape[1])
+            out["text"] = F.cross_entropy(logits, read.learn)
+        if self.config.gist and read.said is not None:
+            held = torch.zeros(len(asked), self.llm.config.vocab_size, device=read.learn.device)
+            held[read.learn_at // read.own.shape[1], read.learn] = 1
+            held = held[:, self.lexicon]
+            held = held * (len(held) / held.sum(0).clamp(min=1)).log()
+            total = held.sum(1, keepdim=True)
+            share = held / total.clamp(min=LEAST)
+            each = -(share * torch.log_softmax(read.said, dim=-1)).sum(1)
+            out["gist"] = each.sum() / (total > 0).sum().clamp(min=1)
         told = [
             (p, asked[row].moments_s[which])
             for p, (row, which) in enumerate(read.pairs)
@@ -317,7 +362,8 @@ class Assistant(nn.Module):
         """Return the weighted sum of all parts, times the number of conversations, and that number."""
         means = self.losses(batch)
         self.told |= {k: float(v.detach()) for k, v in means.items()}
-        total = means["text"] + self.config.moments * means.get("moments", means["text"].new_zeros(()))
+        weights = {"text": self.config.text, "gist": self.config.gist, "moments": self.config.moments}
+        total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
         return total * len(batch), torch.tensor(len(batch), device=total.device)
 
     def validation(self, batch: list[Asked]) -> tuple[Tensor, Tensor]:
@@ -403,7 +449,7 @@ class Assistant(nn.Module):
         alive = torch.ones(len(asked), dtype=torch.bool, device=device)
         ends = torch.tensor(sorted(self._ends()), device=device)
         for _ in range(max_tokens):
-            logits = self.llm.get_output_embeddings()(states).float()
+            logits = self.logits(states, read, torch.arange(len(asked), device=device))
             if temperature:
                 shares = torch.softmax((logits - logits.amax(1, keepdim=True)).double() / temperature, dim=-1)
                 ids = torch.multinomial(shares, 1, generator=generator)[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -36,6 +36,9 @@ class AssistantConfig(BaseModel):
     keys, segments   key frames, and stretches of the whole motion, that the language model is given of each motion
     largest_radius_s   of the window about a key frame
     moments          weight of the loss that teaches the gates the moments on which answers rest
+    lexicon          ids of the tokens that answers in training held: what the gist of a motion is told in; none: no gist
+    gist             weight of the loss that teaches which of them the answer holds, before it is put in words
+    text             weight of the loss of the answer itself; 0: stage 1, which does not run the language model
     motion, video    whether motion, and frames of video where there are some, are looked at
     vision           the vision model that reads video; its weights are the assistant's
     vision_width     of our own small one, where no other is given
@@ -67,6 +70,9 @@ class AssistantConfig(BaseModel):
     segments: int = Field(default=4, gt=0, le=64)
     largest_radius_s: float = Field(default=2.0, gt=0, le=60)
     moments: float = Field(default=0.3, ge=0)
+    lexicon: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), max_length=65_536)
+    gist: float = Field(default=0.5, ge=0)
+    text: float = Field(default=1.0, ge=0)
     motion: bool = True
     video: bool = False
     vision: Vision | None = None

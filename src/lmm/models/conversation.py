@@ -59,6 +59,7 @@ class Read:
     learn      (X,) that token's id
     percepts   of each pair of a question and a motion; None where nothing is looked at
     pairs      (row, which motion) of each pair
+    said       (B, vocabulary) logits of the words that the answer holds (`Perception.said`); None like `percepts`
     """
 
     embedded: Tensor
@@ -68,6 +69,7 @@ class Read:
     learn: Tensor
     percepts: Percepts | None
     pairs: list[tuple[int, int]]
+    said: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

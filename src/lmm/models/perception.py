@@ -26,7 +26,8 @@ class Percepts:
 
     tokens     (P, U, llm_width): marker, key frames, segments, quantity
     is_token   (P, U)
-    summary    (P, llm_width), to be added to the answer marker
+    gist       (P, hidden), what the answer rests on, as the gist of a question's motions is made of
+    gate       (P, hidden), which of it the question is about
     heard      (P, L, llm_width), to be added to the words of the question
     talk       the Cross Talker's
     seconds    (N,) from the start of the clip, of the tokens that it saw
@@ -34,7 +35,8 @@ class Percepts:
 
     tokens: Tensor
     is_token: Tensor
-    summary: Tensor
+    gist: Tensor
+    gate: Tensor
     heard: Tensor
     talk: Talk
     seconds: Tensor
@@ -61,9 +63,12 @@ class Perception(nn.Module):
         self.enhancer = FeatureEnhancer(c.width, c.heads, c.hidden, c.dropout, video=c.motion and c.video)
         self.talker = CrossTalker(c.width, c.heads, c.keys, c.segments, c.largest_radius_s, c.selection)
         self.key_norm, self.segment_norm = nn.LayerNorm(c.width), nn.LayerNorm(c.width)
-        self.key_out, self.segment_out, self.quantity_out, self.marker_out, self.summary_out = (
-            Projection(c.width, c.llm_width) for _ in range(5)
+        self.key_out, self.segment_out, self.quantity_out, self.marker_out = (
+            Projection(c.width, c.llm_width) for _ in range(4)
         )
+        self.gist_in = nn.ModuleList(nn.Linear(3 * c.width, 4 * c.width) for _ in range(MOST_MOTIONS))
+        self.gist_gate = nn.Linear(c.width, 4 * c.width)
+        self.gist_out = nn.Linear(4 * c.width, len(c.lexicon))
         self.register_buffer("word_size", torch.tensor(word_size))
         self.heard_out = nn.Linear(c.width, c.llm_width)
         nn.init.zeros_(self.heard_out.weight)
@@ -90,24 +95,41 @@ class Perception(nn.Module):
         when = time_encoding(seconds[talk.chosen], c.width).to(x)
         order = torch.arange(c.segments, device=words.device) / 2
         keys, segments = self.key_norm(talk.keys), self.segment_norm(talk.segments)
+        quantity = fourier(talk.quantity, c.width)
         tokens = torch.cat(
             [
                 marker[:, None],
                 self.key_out(keys + when),
                 self.segment_out(segments + time_encoding(order, c.width).to(x)),
-                self.quantity_out(fourier(talk.quantity, c.width))[:, None],
+                self.quantity_out(quantity)[:, None],
             ],
             dim=1,
         )
+        known = torch.cat([_mean(keys, talk.is_key), _mean(segments, talk.is_segment), quantity], dim=1)
+        both = torch.stack([into(known) for into in self.gist_in])  # of the first motion, of the second
+        gist = both[torch.tensor(which, device=words.device), torch.arange(len(of), device=words.device)]
         one = talk.is_key.new_ones(len(of), 1)
         return Percepts(
             self.word_size * tokens,
             torch.cat([one, talk.is_key, talk.is_segment, one], dim=1),
-            self.word_size * self.summary_out(_mean(keys, talk.is_key) + _mean(segments, talk.is_segment)),
+            gist,
+            self.gist_gate(_mean(text, is_word)),
             self.word_size * self.heard_out(talk.words),
             talk,
             seconds,
         )
+
+    def said(self, percepts: Percepts, rows: Tensor, count: int) -> Tensor:
+        """Return the logits (count, lexicon) of the words that the answers to `count` questions hold.
+
+        `rows` (P) are the questions that the pairs belong to. A question's motions are added up before they are looked
+        at together, and what it is about is let through (E. Perez and others, "FiLM", 2018: the scale alone).
+        """
+        shape = count, percepts.gist.shape[1]
+        x = percepts.gist.new_zeros(shape).index_add(0, rows, percepts.gist)
+        gate = percepts.gate.new_zeros(shape).index_copy(0, rows, percepts.gate)
+        out: Tensor = self.gist_out(F.gelu(x) * gate)
+        return out
 
     def _frames(self, clips: list[Clip]) -> tuple[Tensor, Tensor, Tensor]:
         """Return what the talker sees of clips (B, N, width), what of it exists (B, N), and when it was (N,) s."""

@@ -35,7 +35,7 @@ from lmm.training.motion_language import licence_of
 NEIGHBOURS = 4  # times the motions of a batch: those of like length of which they are drawn
 MEASURED = 400  # motions of which statistics are taken
 VAL_STEP = 1 << 31  # in place of a step
-SHAPE = {"llm", "branch", "llm_width", "spec"}  # of the config: what the run itself tells
+SHAPE = {"llm", "branch", "llm_width", "spec", "lexicon"}  # of the config: what the run itself tells
 # What stays true of a motion that is played faster or slower, and of one with joints missing
 TIMELESS = {"exercise", "correct", "fault", "side", "count", "direction", "turn", "sequence", "caption", "unanswerable"}
 PARTIAL = {"exercise", "side", "count", "direction", "turn", "sequence", "caption"}
@@ -116,7 +116,7 @@ def prepare(config: AssistantRunConfig, device: torch.device) -> Run:
             licences |= licence_of(str(config.llm))
     told |= {"licence": weights_licence(licences), "trained_on": trained_on}
     torch.manual_seed(config.seed)
-    model = _model(config, told).to(device)
+    model = _model(config, told, sides["train"]).to(device)
     model.train_only(*config.trains)
     if not model.parameter_groups():
         raise LmmError(f"trains: this assistant has none of the parts {', '.join(config.trains)}.")
@@ -182,10 +182,13 @@ def _statistics(conversations: list[Conversation], motions: Motions) -> FeatureS
     return statistics(found)
 
 
-def _model(config: AssistantRunConfig, told: dict[str, Any]) -> Assistant:
+def _model(config: AssistantRunConfig, told: dict[str, Any], learned: list[Conversation]) -> Assistant:
     try:
         if config.start_from is None:
-            return Assistant.from_llm(config.llm, config.size, branch=config.branch, **{**told, **config.options})
+            answers = {m["content"] for c in learned for m in c.messages[1::2]}
+            return Assistant.from_llm(
+                config.llm, config.size, branch=config.branch, answers=answers, **{**told, **config.options}
+            )
         model = Assistant.from_pretrained(config.start_from, **{**told, **config.options})
     except ValidationError as e:
         raise wrong_option(e) from None

@@ -70,6 +70,7 @@ def make(llm: Path, branch: Path) -> Make:
     def make(on_branch: bool = False, **changes: Any) -> Assistant:
         torch.manual_seed(2)
         begun: dict[str, Any] = {"branch": branch} if on_branch else {"llm": llm}
+        begun["answers"] = [a.answer for a in ASKED]
         model = Assistant.from_llm(size="tiny", **begun, **{"dropout": 0.0, **changes})
         for p in model.own.parameters():
             p.data += 0.05 * torch.randn_like(p)
@@ -96,8 +97,24 @@ ASKED = [
 ]
 
 
-def sum_of_summaries(read: Any, row: int) -> Any:
-    return sum(read.percepts.summary[p] for p, (of, _) in enumerate(read.pairs) if of == row)
+def meant(model: Assistant, read: Any, row: int) -> Any:
+    """Return the mixture of words that the gist of a row expects, as large as a word; 0 without motion."""
+    if row not in {of for of, _ in read.pairs}:
+        return 0
+    words = model.llm.get_input_embeddings().weight[list(model.config.lexicon)]
+    x = torch.softmax(read.said[row], -1) @ words
+    return model.perception.word_size * x / (x.square().mean() + torch.finfo(x.dtype).eps).sqrt()
+
+
+def spoken(model: Assistant, read: Any, row: int, embedded: torch.Tensor) -> torch.Tensor:
+    """Return the logits (T, vocabulary) after embedded (1, T, width), by transformers, with the gist on top."""
+    logits = model.llm(inputs_embeds=embedded).logits[0].detach().clone()
+    states = model.llm.model(inputs_embeds=embedded).last_hidden_state[0]
+    copy = torch.sigmoid(model.own["copy"](states))[:, 0]
+    if read.said is not None:
+        for n, token in enumerate(model.config.lexicon):
+            logits[:, token] += (copy * read.said[row, n]).detach()
+    return logits
 
 
 def test_the_language_model_reads_what_the_text_says(make: Make) -> None:
@@ -115,7 +132,7 @@ def test_the_language_model_reads_what_the_text_says(make: Make) -> None:
         assert read.own[row, :number].tolist() == wanted
         answer = read.embedded[row, number - len(after) : number]
         torch.testing.assert_close(answer, words(torch.tensor(after)))
-        marker = model.perception.word_size * model.own.answer + sum_of_summaries(read, row)
+        marker = model.perception.word_size * model.own.answer + meant(model, read, row)
         torch.testing.assert_close(read.embedded[row, number - len(after) - 1], marker)
     assert read.percepts is not None
     assert read.pairs == [(0, 0), (1, 0), (2, 0), (2, 1)]
@@ -144,7 +161,7 @@ def test_the_loss_is_that_of_each_alone(make: Make) -> None:
     total, count = 0.0, 0
     for asked in ASKED:
         read = model.pack([asked])
-        logits = model.llm(inputs_embeds=read.embedded).logits[0]
+        logits = spoken(model, read, 0, read.embedded)
         _, after = model._words(asked)
         begin = read.embedded.shape[1] - len(after)
         for i, token in enumerate(after):
@@ -154,8 +171,23 @@ def test_the_loss_is_that_of_each_alone(make: Make) -> None:
     assert float(losses["text"].detach()) == pytest.approx(total / count, rel=1e-4)
     loss, number = model.loss(ASKED, 0.5)
     assert int(number) == 4
-    wanted = 4 * (losses["text"] + model.config.moments * losses["moments"])
+    wanted = 4 * (losses["text"] + model.config.gist * losses["gist"] + model.config.moments * losses["moments"])
     torch.testing.assert_close(loss.detach(), wanted.detach())
+
+
+def test_the_gist_is_taught_the_rarer_words_of_an_answer(make: Make) -> None:
+    model = make()
+    read = model.pack(ASKED)
+    answers = [set(model._words(a)[1]) for a in ASKED]
+    wanted = []
+    for row in range(3):  # the last has no motion
+        shares = {t: math.log(3 / sum(t in a for a in answers[:3])) for t in answers[row]}
+        told = torch.log_softmax(read.said[row], -1).tolist()
+        of = dict(zip(model.config.lexicon, told, strict=True))
+        wanted.append(-sum(w * of[t] for t, w in shares.items() if w) / sum(shares.values()))
+    assert float(model.losses(ASKED)["gist"].detach()) == pytest.approx(sum(wanted) / 3, rel=1e-4)
+    assert "gist" not in make(gist=0).losses(ASKED)
+    assert set(make(text=0).losses(ASKED)) == {"gist", "moments"}
 
 
 def test_moments_teach_the_gates(make: Make) -> None:
@@ -213,7 +245,7 @@ def test_answers_are_the_likeliest_words_one_after_another(make: Make) -> None:
         read = model.pack([replace(asked, answer=None)])
         x = read.embedded
         for token in [*ids, 2][:7]:
-            assert int(model.llm(inputs_embeds=x).logits[0, -1].argmax()) == token
+            assert int(spoken(model, read, 0, x)[-1].argmax()) == token
             x = torch.cat([x, model.llm.get_input_embeddings()(torch.tensor([[token]]))], dim=1)
     assert model.answers(ASKED, max_tokens=7) == [model.text(list(model.answer(a, max_tokens=7))) for a in ASKED]
 

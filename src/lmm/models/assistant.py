@@ -289,9 +289,10 @@ class Assistant(nn.Module):
         if percepts is not None and self.config.lexicon:
             words = self.llm.get_input_embeddings().weight.detach()[self.lexicon].float()
             asker = torch.tensor([row for row, _ in pairs], device=device)
-            said = self.perception.said(percepts, asker, len(asked)).float()
+            looked = asker.unique()  # of a question without motion nothing is known
+            said = torch.zeros(len(asked), len(words), device=device)
+            said = said.index_copy(0, looked, self.perception.said(percepts, asker, len(asked))[looked].float())
             meant = F.rms_norm(torch.softmax(said, dim=-1) @ words, words.shape[-1:])
-            looked = asker.unique()  # a question without motion has nothing to mean
             ends = rows.own_at[rows.own == 0][looked]
             x = x.index_add(0, ends, (self.perception.word_size * meant[looked]).to(x.dtype))
         x = x.unflatten(0, rows.ids.shape)
@@ -335,11 +336,12 @@ class Assistant(nn.Module):
         if self.config.gist and read.said is not None:
             held = torch.zeros(len(asked), self.llm.config.vocab_size, device=read.learn.device)
             held[read.learn_at // read.own.shape[1], read.learn] = 1
-            held = held[:, self.lexicon]
+            looked = torch.tensor([row for row, _ in read.pairs], device=held.device).unique()
+            held, said = held[looked][:, self.lexicon], read.said[looked]
             held = held * (len(held) / held.sum(0).clamp(min=1)).log()
             total = held.sum(1, keepdim=True)
             share = held / total.clamp(min=LEAST)
-            each = -(share * torch.log_softmax(read.said, dim=-1)).sum(1)
+            each = -(share * torch.log_softmax(said, dim=-1)).sum(1)
             out["gist"] = each.sum() / (total > 0).sum().clamp(min=1)
         told = [
             (p, asked[row].moments_s[which])

@@ -7,8 +7,8 @@ enhanced by video, through the Cross Talker into a language model, which reads
 
 Words enter as the language model has them, those of the question with what motion told them (F_T', equation 6 of
 `cross_talker`) added; all else by projections that are learned. The quantity token holds Fourier features of the sum of
-the gates (equation 7). Ours besides is the gist: from key frames, segments, question and quantity come logits over the words
-of all answers in training, which are taught the words that this answer holds. The mixture of embeddings that they
+the gates (equation 7). Ours besides is the gist: from key frames, segments, question and quantity come logits over the
+words of all answers in training, which are taught the words that this answer holds. The mixture of embeddings that they
 expect is added to the answer marker, and they to the language model's own logits where a gate lets them in. So what was
 seen is said in words before it is put in a sentence, and a small language model has only to copy them.
 

@@ -36,7 +36,7 @@ class AssistantConfig(BaseModel):
     keys, segments   key frames, and stretches of the whole motion, that the language model is given of each motion
     largest_radius_s   of the window about a key frame
     moments          weight of the loss that teaches the gates the moments on which answers rest
-    lexicon          ids of the tokens that answers in training held: what the gist of a motion is told in; none: no gist
+    lexicon          ids of the tokens of all answers in training: what the gist is told in; none: no gist
     gist             weight of the loss that teaches which of them the answer holds, before it is put in words
     text             weight of the loss of the answer itself; 0: stage 1, which does not run the language model
     motion, video    whether motion, and frames of video where there are some, are looked at

@@ -69,7 +69,7 @@ def test_what_is_up_is_told(client: Any) -> None:
         f"/v1/{p}"
         for p in (
             *("health", "models", "info", "convert", "analyse", "forecast", "render"),
-            *("generate", "describe"),
+            *("generate", "describe", "ask"),
         )
     }
     assert "64 MiB" in told["info"]["description"]

@@ -50,6 +50,7 @@ from lmm.models.mixture import mixed_states
 from lmm.models.motion_encoder import Clip, read_clip
 from lmm.models.motion_language import MotionLanguageModel
 from lmm.models.one_token import Cache, Steps
+from lmm.models.parts import Parted
 from lmm.models.perception import MOST_MOTIONS, Perception
 from lmm.models.video_encoder import load_vision, small_vision
 
@@ -61,7 +62,7 @@ LEAST = 1e-9
 TOTAL = 0.1  # weight of the error of the quantity, against that of the gates
 
 
-class Assistant(nn.Module):
+class Assistant(Parted):
     """See the module.
 
     llm         a causal model of transformers' Llama, Qwen2 or Qwen3 family; one of the hub is frozen at first
@@ -72,6 +73,7 @@ class Assistant(nn.Module):
     """
 
     architecture: ClassVar[str] = "assistant"
+    parts = PARTS
     lexicon: Tensor
     sizes: ClassVar[dict[str, dict[str, int]]] = {
         "tiny": {
@@ -225,21 +227,9 @@ class Assistant(nn.Module):
 
         A language model of the hub that learns becomes the assistant's own, and is saved with it.
         """
-        learn = {name: self.part(name) for name in parts}
-        if {"llm", "lora"} & learn.keys():
+        super().train_only(*parts)
+        if {"llm", "lora"} & set(parts):
             self.config = self.config.model_copy(update={"llm": None})
-        for name in PARTS:
-            for p in self.part(name):
-                p.requires_grad_(name in learn)
-
-    def parameter_groups(self, rates: dict[str, float] | None = None) -> list[dict[str, Any]]:
-        """Return what an optimizer takes: a group a part that learns, with its ``scale`` of the learning rate."""
-        groups = []
-        for name in PARTS:
-            learning = [p for p in self.part(name) if p.requires_grad]
-            if learning:
-                groups.append({"name": name, "params": learning, "scale": (rates or {}).get(name, 1.0)})
-        return groups
 
     # all tokens at once
 

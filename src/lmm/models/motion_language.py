@@ -29,6 +29,7 @@ from lmm.models.language import load_language_model, save_language_model
 from lmm.models.mixture import mixed_states
 from lmm.models.motion_language_config import MotionLanguageConfig
 from lmm.models.one_token import Cache, Steps
+from lmm.models.parts import Parted
 from lmm.models.sequences import LATENT, TEXT, Batch, Segment, Sequence, pack
 
 LLM, CODEC = "llm", "codec"  # folders of the language model, and of the codec whose latents these are
@@ -52,7 +53,7 @@ class MotionBranch(nn.Module):
         self.to(llm.dtype).requires_grad_(True)
 
 
-class MotionLanguageModel(nn.Module):
+class MotionLanguageModel(Parted):
     """See the module.
 
     llm        a causal model of transformers' Llama, Qwen2 or Qwen3 family; it is frozen, and otherwise left as it is
@@ -61,6 +62,7 @@ class MotionLanguageModel(nn.Module):
     """
 
     architecture: ClassVar[str] = "motion-language"
+    parts = PARTS
     sizes: ClassVar[dict[str, dict[str, int]]] = {
         "tiny": {"head_blocks": 2, "head_width": 64},
         "small": {"head_blocks": 3, "head_width": 256},
@@ -111,22 +113,6 @@ class MotionLanguageModel(nn.Module):
         if name not in PARTS:
             raise LmmError(f"a motion-language model has no part {name!r}; it has {', '.join(PARTS)}.")
         return list(getattr(m, name).parameters())
-
-    def train_only(self, *parts: str) -> None:
-        """Let these of `PARTS` learn and freeze the others. Raises LmmError if there is no such part."""
-        learn = {name: self.part(name) for name in parts}
-        for name in PARTS:
-            for p in self.part(name):
-                p.requires_grad_(name in learn)
-
-    def parameter_groups(self, rates: dict[str, float] | None = None) -> list[dict[str, Any]]:
-        """Return what an optimizer takes: a group a part that learns, with its ``scale`` of the learning rate."""
-        groups = []
-        for name in PARTS:
-            learning = [p for p in self.part(name) if p.requires_grad]
-            if learning:
-                groups.append({"name": name, "params": learning, "scale": (rates or {}).get(name, 1.0)})
-        return groups
 
     # sequences
 

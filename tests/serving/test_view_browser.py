@@ -90,16 +90,19 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int)
 
     def click(self, words: str) -> None:
-        """Click the last element on the page that says just `words`."""
+        """Click the last element on the page that says just `words`, brought into view as a user's wheel would."""
         script = f"""(() => {{
             const all = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-            let at = null;
+            let last = null;
             while (all.nextNode()) {{
-                const box = all.currentNode.parentElement.getBoundingClientRect();
-                if (all.currentNode.data.trim() === {json.dumps(words)} && box.width)
-                    at = [box.x + box.width / 2, box.y + box.height / 2];
+                const parent = all.currentNode.parentElement;
+                if (all.currentNode.data.trim() === {json.dumps(words)} && parent.getBoundingClientRect().width)
+                    last = parent;
             }}
-            return at;
+            if (!last) return null;
+            last.scrollIntoView({{block: 'nearest'}});
+            const box = last.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
         }})()"""
         x, y = until(lambda: self.evaluate(script))
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
@@ -284,7 +287,7 @@ def test_words_become_a_motion_that_plays(
     assert page.errors == []
 
 
-def test_a_question_is_answered_with_its_moments(
+def test_a_question_is_answered_and_its_moments_bring_the_clock_there(
     tmp_path: Path, tiny_assistant: str, start: Callable[..., Server], open_page: Callable[[str], Page]
 ) -> None:
     file = repetitions(4).save(tmp_path / "raise.trc")[0]
@@ -297,6 +300,13 @@ def test_a_question_is_answered_with_its_moments(
     assert "measured: repetitions: 4" in page.text
     moments = re.findall(r"^\d+\.\d s$", page.text, re.M)
     assert 1 <= len(moments) <= 4
+    first = page.picture[SCENE]
+    page.click(moments[0])
+    at = moments[0].split()[0]
+    values = "[...document.querySelectorAll('input')].map((i) => i.value)"
+    until(lambda: any(v.startswith(at) for v in page.evaluate(values)))
+    time.sleep(1)
+    assert (np.abs(page.picture[SCENE] - first).max(axis=2) > 40).sum() > 100
     assert page.errors == []
 
 
